@@ -1,0 +1,61 @@
+# Regent's build. `make run` boots a guest, `make check` runs every test; both install what is missing.
+#
+#	make [MODE=release|asan|tsan|cov] [CC=gcc|clang]
+
+MODE   ?= release
+B      := build$(if $(filter-out release,$(MODE)),/$(MODE))
+VERSION := 0.1.0
+
+CFLAGS_release := -O2
+CFLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan    := -O1 -fsanitize=thread
+CFLAGS_cov     := -O0 --coverage
+
+WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
+CFLAGS := -std=gnu11 -g $(CFLAGS_$(MODE)) -fno-strict-aliasing -fno-omit-frame-pointer -pthread $(WARN)
+CPPFLAGS := -Iinclude -Isrc -D_GNU_SOURCE -DREGENT_VERSION='"$(VERSION)"' -MMD -MP
+LDLIBS := -lZydis -lz -llzma -lzstd -llz4 -lbz2 -lm -pthread
+
+SRC  := $(shell find src -name '*.c' | LC_ALL=C sort)
+LIB  := $(filter-out src/cli/%,$(SRC))
+OBJ  := $(SRC:%.c=$B/%.o)
+TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -name '*.c' | LC_ALL=C sort))
+
+.PHONY: all run check test clean packages
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: packages
+	@$(MAKE) --no-print-directory $B/regent
+
+$B/regent: $(filter $B/src/cli/%,$(OBJ)) $B/libregent.a
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+$B/libregent.a: $(LIB:%.c=$B/%.o)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$B/tests/%: tests/%.c $B/libregent.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -o $@ $< $B/libregent.a $(LDLIBS)
+
+packages:
+	@tools/packages
+
+run: packages
+	@$(MAKE) --no-print-directory $B/regent
+	@tools/run
+
+check: packages
+	@$(MAKE) --no-print-directory test
+
+test: $B/regent $(TESTS)
+	@B=$B tools/check $(TESTS)
+
+clean:
+	rm -rf build
+
+-include $(shell find $B -name '*.d' 2>/dev/null)

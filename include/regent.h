@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* regent.h - the library: virtual machines whose registers the host program can see and govern.
+ *
+ *	struct regent_config cfg = REGENT_CONFIG_INIT;
+ *	cfg.kernel = "vmlinuz"; cfg.initrd = "initrd.cpio"; cfg.append = "console=ttyS0";
+ *	if ((err = regent_open(&vm, &cfg)) != 0) ... regent_strerror(err), regent_error(vm)
+ *	regent_start(vm); end = regent_wait(vm); regent_close(vm);
+ *
+ * Handles are opaque; structs begin with their size, so that old programs run with new libraries.
+ * Functions return 0 or a negative REGENT_E_* unless they say otherwise. A handle may be used from
+ * any thread; registers can be read and written only while the VM is paused or has ended.
+ */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Error numbers are negative in results: -REGENT_E_io. The rows are in src/api/errors.def. */
+enum regent_error {
+	REGENT_E_ok = 0, REGENT_E_usage, REGENT_E_io, REGENT_E_memory, REGENT_E_format, REGENT_E_engine,
+	REGENT_E_host, REGENT_E_state, REGENT_E_noreg, REGENT_E_internal
+};
+
+struct regent_vm;
+
+enum regent_serial { REGENT_SERIAL_null, REGENT_SERIAL_stdio, REGENT_SERIAL_file, REGENT_SERIAL_fd };
+
+struct regent_config {
+	size_t size;			/* sizeof(struct regent_config) */
+	const char *engine;		/* "auto", "interp", "bt", "kvm" */
+	const char *cpu;		/* "regent-v1,+feature,-feature"; NULL: the default */
+	const char *machine;		/* "regent-1"; NULL: the default */
+	uint64_t memory;		/* bytes; a multiple of 4096 */
+	unsigned cpus;
+	const char *kernel, *initrd, *append;	/* files; NULL: none */
+	const char *const *modules;	/* multiboot modules, "FILE ARGUMENTS"; NULL-terminated; NULL: none */
+	enum regent_serial serial;
+	const char *serial_path;	/* REGENT_SERIAL_file */
+	int serial_in, serial_out;	/* REGENT_SERIAL_fd; -1: none */
+	int debug_exit_port;		/* -1: none */
+	int test_device;		/* 1: QEMU-compatible pc-testdev */
+	int counted_clock;		/* 1: time is counted instructions (deterministic) */
+	const char *gdb;		/* "unix:PATH" or "tcp:127.0.0.1:PORT"; NULL: none */
+	uint64_t bt_cache;		/* bytes of code cache; 0: default */
+};
+#define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
+	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \
+	.serial_out = -1, .debug_exit_port = -1 }
+
+enum regent_end { REGENT_END_running, REGENT_END_poweroff, REGENT_END_reset, REGENT_END_panic,
+	REGENT_END_shutdown, REGENT_END_debug_exit, REGENT_END_stopped, REGENT_END_failed };
+
+const char *regent_version(void);
+const char *regent_strerror(int err);		/* what went wrong, in general */
+const char *regent_advice(int err);		/* what to do about it */
+
+/* On failure *vm is NULL and the line is in regent_open_error(), per thread. */
+int regent_open(struct regent_vm **vm, const struct regent_config *cfg);
+const char *regent_open_error(void);
+const char *regent_error(const struct regent_vm *vm);
+void regent_close(struct regent_vm *vm);	/* NULL is fine; stops a running VM */
+
+int regent_start(struct regent_vm *vm);
+enum regent_end regent_wait(struct regent_vm *vm);	/* blocks until it ends */
+int regent_exit_status(const struct regent_vm *vm);	/* the value of the debug-exit port */
+int regent_stop(struct regent_vm *vm);
+int regent_pause(struct regent_vm *vm);
+int regent_resume(struct regent_vm *vm);
+int regent_serial_send(struct regent_vm *vm, const void *bytes, size_t n);	/* bytes taken */
+
+/* Registers by the names of registers.def ("rax", "cr4", "ia32_lstar"). */
+unsigned regent_reg_count(void);
+const char *regent_reg_name(unsigned id);
+int regent_reg_id(const char *name);		/* or -REGENT_E_noreg */
+int regent_reg_get(struct regent_vm *vm, unsigned cpu, unsigned id, uint64_t *val);
+int regent_reg_set(struct regent_vm *vm, unsigned cpu, unsigned id, uint64_t val);
+int regent_mem_read(struct regent_vm *vm, uint64_t gpa, void *to, size_t n);
+int regent_mem_write(struct regent_vm *vm, uint64_t gpa, const void *from, size_t n);
+
+struct regent_stats {
+	size_t size;
+	const char *engine;
+	double seconds;			/* host seconds since start */
+	uint64_t instructions;		/* retired, 0 when the engine does not count */
+	unsigned nexits;
+	struct { const char *kind; uint64_t count; } exits[16];
+	unsigned ncounters;		/* the engine's own (translations, TLB misses, ...) */
+	struct { const char *name; uint64_t count; } counters[128];
+};
+int regent_stats(struct regent_vm *vm, struct regent_stats *st);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cpu/cpu.h - one virtual processor as software engines see it: register file, memory, events.
+ *
+ * What `interp` and `bt` share beside the register file itself: the execution mode, the fault in
+ * flight, the software TLB, and the way up to the machine (struct cpu_ops). An engine built on
+ * hardware uses only the register file and the event rows.
+ */
+#pragma once
+#include "cpu/regs.h"
+#include "mem/mem.h"
+#include <stdatomic.h>
+
+/* How instructions are decoded and addresses formed. */
+enum cpu_mode { MODE_real, MODE_v86, MODE_prot16, MODE_prot32, MODE_long64 };
+/* Compatibility mode is MODE_prot16/32 with EFER.LMA: cpu->lma tells it from legacy mode. */
+
+/* Exception vectors (SDM vol. 3A, table 6-1). */
+enum vector {
+	VEC_de = 0, VEC_db = 1, VEC_nmi = 2, VEC_bp = 3, VEC_of = 4, VEC_br = 5, VEC_ud = 6,
+	VEC_nm = 7, VEC_df = 8, VEC_ts = 10, VEC_np = 11, VEC_ss = 12, VEC_gp = 13, VEC_pf = 14,
+	VEC_mf = 16, VEC_ac = 17, VEC_mc = 18, VEC_xm = 19
+};
+
+/* Result of anything that may fault. Nonzero: cpu->fault says which, registers are as before the
+ * instruction (for a string instruction: before the iteration). */
+enum { OK = 0, FAULT = 1 };
+#define MUST_CHECK __attribute__((warn_unused_result))
+
+enum event_kind { EVENT_none, EVENT_fault, EVENT_trap /* #DB after, #BP, #OF */, EVENT_int /* INT n */,
+	EVENT_icebp, EVENT_nmi, EVENT_extint };
+struct cpu_fault {
+	uint8_t kind;		/* enum event_kind */
+	uint8_t vec;
+	bool has_error;
+	uint32_t error;
+	uint64_t addr;		/* #PF: linear address for CR2; #DB: bits to set in DR6 */
+};
+
+/* Why a software engine should leave guest code at the next block boundary; cpu->attention. */
+enum attention {
+	ATT_intr = 1 << 0,	/* an interrupt controller has something */
+	ATT_nmi = 1 << 1,
+	ATT_init = 1 << 2,
+	ATT_sipi = 1 << 3,
+	ATT_kick = 1 << 4,	/* pause, stop, quantum over: return to the scheduler */
+	ATT_tlb = 1 << 5,	/* run the requests of cpu_shootdown */
+	ATT_timer = 1 << 6	/* look at the clock */
+};
+
+enum activity { ACTIVITY_run, ACTIVITY_hlt, ACTIVITY_wait_sipi, ACTIVITY_shutdown };
+enum interruptibility { SHADOW_sti = 1 << 0, SHADOW_mov_ss = 1 << 1 };
+
+/* One access to a port or to a physical address that is not RAM. */
+struct io {
+	uint64_t addr;
+	uint64_t data;		/* written or read value, low `size` bytes */
+	uint8_t size;		/* 1, 2, 4 or 8 bytes */
+	bool port, write;
+};
+enum io_result { IO_done, IO_none /* nobody there: reads give all ones */, IO_stop /* done; leave the engine */ };
+
+struct cpu;
+
+/* The machine around the processor, lent by the vCPU's owner (vm/vcpu.c). All are called on the
+ * vCPU's own thread. */
+struct cpu_ops {
+	enum io_result (*io)(struct cpu *c, struct io *io);
+	/* Guest TSC with offset applied, and the clock of kvmclock (ns). */
+	uint64_t (*tsc)(struct cpu *c);
+	/* Local APIC: MSRs 0x800-0x8ff; false is #GP. */
+	bool (*apic_msr)(struct cpu *c, uint32_t msr, bool write, uint64_t *val);
+	void (*apic_base)(struct cpu *c, uint64_t val);	/* IA32_APIC_BASE was written and accepted */
+	uint8_t (*tpr_get)(struct cpu *c);		/* CR8 */
+	void (*tpr_set)(struct cpu *c, uint8_t tpr);
+	void (*deadline)(struct cpu *c, uint64_t tsc);	/* IA32_TSC_DEADLINE was written */
+	void (*tsc_write)(struct cpu *c, uint64_t tsc);	/* IA32_TSC was written: new value */
+	void (*tsc_adjust)(struct cpu *c, uint64_t delta);	/* TSC moved by delta through TSC_ADJUST */
+	void (*kvm_clock)(struct cpu *c, uint32_t msr, uint64_t val);	/* a kvmclock MSR was written */
+};
+
+/* ---- software TLB (cpu/tlb.c); its layout is part of the translator's contract ---- */
+enum tlb_view { TLB_user /* CPL 3 */, TLB_super /* CPL < 3, no user pages (SMAP) */,
+	TLB_super_ac /* CPL < 3, user pages allowed */, TLB_VIEWS };
+enum { TLB_BITS = 8, TLB_ENTRIES = 1 << TLB_BITS };
+#define TLB_EMPTY 1ull		/* a tag that no page has */
+struct tlb_entry {
+	uint64_t tag;		/* linear address of the page, low 12 bits 0; or TLB_EMPTY */
+	uint64_t delta;		/* host address minus linear address */
+};
+struct tlb {
+	struct tlb_entry read[TLB_ENTRIES];
+	struct tlb_entry write[TLB_ENTRIES];	/* never for pages with code, clean, or watched */
+};
+
+struct bt_state;	/* the translator's part, opaque here */
+struct cpu_model;	/* cpuid.h */
+
+struct cpu {
+	/* -- architectural state -- */
+	union regfile r;		/* first: offset 0 is rax */
+	struct fpu_state fpu;
+
+	/* -- derived from it by cpu_mode_update(), never set elsewhere -- */
+	uint8_t mode;			/* enum cpu_mode */
+	uint8_t cpl;
+	bool lma, paging;
+	uint8_t tlb_view;		/* enum tlb_view for explicit data accesses */
+
+	/* -- in flight -- */
+	struct cpu_fault fault;		/* set by cpu_raise */
+	uint32_t valid, dirty;		/* groups current in r; groups an engine must take back */
+	uint64_t retired;		/* instructions completed since reset (interp always) */
+
+	/* -- asked by other threads -- */
+	_Atomic uint32_t attention;
+
+	/* -- lent, not owned -- */
+	const struct cpu_ops *ops;
+	void *owner;			/* struct vcpu */
+	struct mem *mem;
+	const struct cpu_model *model;
+	unsigned index;			/* 0 is the bootstrap processor; APIC id */
+
+	struct tlb tlb[TLB_VIEWS];
+	struct paging_state *paging_state;	/* owned: cpu/paging.c's own (PDPTEs, PCIDs, statistics) */
+	struct debug_state *debug;		/* owned by the debugger, NULL when none: breakpoints */
+	struct interp *interp;			/* owned by engine/interp */
+	struct bt_state *bt;			/* owned by engine/bt */
+};
+
+/* Recompute mode, cpl, views after CR0, CR4, EFER, CS, SS, RFLAGS.VM/AC changed. cpu/mode.c */
+void cpu_mode_update(struct cpu *c);
+
+/* Record a fault; always returns FAULT so that a caller can return it. cpu/faults.c */
+int cpu_raise(struct cpu *c, uint8_t vec);				/* no error code */
+int cpu_raise_error(struct cpu *c, uint8_t vec, uint32_t error);
+int cpu_raise_pf(struct cpu *c, uint64_t lin, uint32_t error);
+int cpu_raise_db(struct cpu *c, uint64_t dr6_bits);			/* as a fault */
+
+/* Deliver cpu->fault (exception, INT n, NMI, external interrupt) through the IDT or IVT: pushes,
+ * switches stacks and tasks, folds double faults. FAULT means triple fault: shutdown.
+ * For faults r.rip is the faulting instruction, for traps and INT n already the next. */
+int MUST_CHECK cpu_deliver(struct cpu *c);
+
+static inline void
+cpu_ask(struct cpu *c, uint32_t what)
+{
+	atomic_fetch_or_explicit(&c->attention, what, memory_order_release);
+}

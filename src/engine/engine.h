@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/engine.h - the contract between the vCPU loop and whatever runs guest code.
+ *
+ * An engine turns register file and memory into the next exit. It knows no device and no policy
+ * text. interp and bt work on cpu->r in place, so store and fetch cost them nothing.
+ */
+#pragma once
+#include "cpu/cpu.h"
+
+enum exit_kind {
+#define X(kind, handler) EXIT_##kind,
+#include "vm/exits.def"
+#undef X
+	EXIT__COUNT
+};
+
+/* Why the engine stopped, and what the handler needs. */
+struct vexit {
+	uint8_t kind;		/* enum exit_kind */
+	uint32_t carried;	/* groups of the register file that are current now */
+	union {
+		struct io io;					/* EXIT_io: for engines that do not call ops->io */
+		struct { uint32_t num; bool write; } msr;	/* EXIT_msr */
+		struct { uint64_t rip; } debug;			/* EXIT_debug */
+	};
+};
+
+struct engine {
+	const char *name;
+	bool software;			/* may claim regent-bt-* models; policy enforced in full */
+	int (*open)(struct cpu *c);	/* 0 or -REGENT_E_* */
+	void (*close)(struct cpu *c);
+	int (*store)(struct cpu *c, uint32_t groups);
+	int (*fetch)(struct cpu *c, uint32_t groups);
+	/* Run guest code until something needs the loop: 0 and *x filled, or -REGENT_E_*. Returns
+	 * EXIT_attend soon after cpu->attention becomes nonzero; must not be called while the
+	 * activity is not ACTIVITY_run. */
+	int (*run)(struct cpu *c, struct vexit *x);
+	/* Exactly one instruction (or one delivered fault); for debuggers and lockstep. */
+	int (*step)(struct cpu *c, struct vexit *x);
+	void (*kick)(struct cpu *c);	/* from any thread, after cpu_ask(); may be NULL */
+};
+
+extern const struct engine interp_engine, bt_engine, script_engine;
+
+/* The engine of that name, or NULL. */
+const struct engine *engine_by_name(const char *name);
+
+/* The interpreter's single step, which the translator uses for what it does not translate:
+ * executes the instruction at r.rip (or delivers the fault it raises). */
+int interp_step(struct cpu *c, struct vexit *x);

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vm/vm.h - a virtual machine: memory, clock, bus, lock, vCPUs; and one vCPU's loop.
+ *
+ * Locking: vm->lock guards devices, timers, interrupt lines and APICs. A vCPU takes it for each bus
+ * access and each injection, never while running guest code.
+ */
+#pragma once
+#include "cpu/cpuid.h"
+#include "engine/engine.h"
+#include "vm/bus.h"
+#include "vm/clock.h"
+#include "vm/irq.h"
+#include <pthread.h>
+
+enum { VM_CPUS_MAX = 64 };
+
+/* How a VM ended. */
+enum vm_end { VM_running, VM_poweroff, VM_reset, VM_panic, VM_shutdown /* triple fault */, VM_debug_exit,
+	VM_stopped /* by the host */, VM_failed };
+
+/* What the machine (machine/pc.c, dev/lapic.c) gives a vCPU. VM lock held unless said. */
+struct vcpu_apic_ops {
+	int (*pending)(void *apic);		/* vector ready at the present TPR (PIC included), or -1 */
+	int (*ack)(void *apic);			/* take it: vector, or -1 (spurious) */
+	bool (*msr)(void *apic, uint32_t msr, bool write, uint64_t *val);	/* 0x800-0x8ff */
+	void (*base)(void *apic, uint64_t val);	/* IA32_APIC_BASE */
+	uint8_t (*tpr_get)(void *apic);		/* CR8 format; no lock needed on the vCPU's thread */
+	void (*tpr_set)(void *apic, uint8_t val);
+	void (*deadline)(void *apic, uint64_t tsc);
+	void (*init)(void *apic);		/* INIT arrived: reset all but the id */
+};
+
+struct vm;
+struct vcpu {
+	struct cpu cpu;			/* first */
+	struct vm *vm;			/* borrowed */
+	const struct engine *engine;
+	const struct vcpu_apic_ops *apic_ops;
+	void *apic;			/* borrowed: the local APIC */
+	uint64_t tsc_offset;
+	uint64_t exits[EXIT__COUNT];
+	pthread_t thread;
+	bool thread_started;
+	pthread_cond_t wake;		/* with vm->lock; signalled by vcpu_kick */
+	bool in_guest;			/* for vcpu_kick, under vm->lock */
+	/* kvmclock area, 0: none (vm/kvmclock.c) */
+	uint64_t kvmclock_gpa;
+};
+
+struct vm {
+	pthread_mutex_t lock;
+	struct mem *mem;
+	struct clock *clock;
+	struct bus *bus;
+	struct cpu_model model;
+	unsigned cpus;
+	struct vcpu *vcpu[VM_CPUS_MAX];		/* owned */
+	struct dev *devs[64];			/* owned, in order of creation */
+	unsigned ndevs;
+	enum vm_end end;
+	int exit_status;			/* VM_debug_exit: the guest's */
+	bool pause;				/* vCPUs wait at the top of the loop */
+	unsigned paused;			/* how many do */
+	pthread_cond_t changed;			/* end, pause, paused */
+	char error[256];			/* last failure, for people */
+	void *machine;				/* machine/pc.c's own */
+	void (*machine_reset)(struct vm *vm);	/* unused until a guest may reboot */
+};
+
+struct vm_config {
+	uint64_t memory;		/* bytes */
+	unsigned cpus;
+	const struct engine *engine;
+	const char *cpu_spec;		/* NULL: default model */
+	bool counted_clock;
+};
+
+/* NULL with a line in err on failure. No device, no boot: that is machine/pc.c's. */
+struct vm *vm_open(const struct vm_config *cfg, char *err, size_t err_size);
+void vm_close(struct vm *vm);
+int vm_add_dev(struct vm *vm, struct dev *d);	/* takes ownership */
+
+int vm_start(struct vm *vm);			/* one thread per vCPU, and the service thread */
+enum vm_end vm_wait(struct vm *vm);		/* until it ended; threads joined */
+void vm_request_end(struct vm *vm, enum vm_end how);	/* any thread, lock held or not (recursive lock) */
+int vm_fail(struct vm *vm, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void vm_pause(struct vm *vm);			/* returns when all vCPUs stand still */
+void vm_resume(struct vm *vm);
+
+/* What one turn of a vCPU came to. */
+enum step { STEP_again, STEP_blocked /* nothing to do until an event */, STEP_ended };
+enum step vcpu_step(struct vcpu *vc);
+void vcpu_kick(struct vcpu *vc, uint32_t what);	/* cpu_ask + wake; any thread */
