@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mem/mem.c - guest RAM: regions of one memfd, and one flag byte and one generation per page.
+ *
+ *	gpa    0 .. low end <= 3 GiB      region 0
+ *	       4 GiB .. high end          region 1, when RAM is larger
+ *	       anywhere free              one more region for each mem_add
+ *
+ * Regions are only ever added, and published by the count, so that looking one up takes no lock.
+ * Flags and generations are zero-filled mappings: pages nobody touches cost nothing.
+ */
+#include "mem/mem.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define FOUR_GIB ((uint64_t)4 << MEM_HOLE_SHIFT)
+#define GPA_LIMIT ((uint64_t)1 << 52)	/* no processor has wider physical addresses */
+enum { REGIONS_MAX = 16 };
+
+struct region {
+	gpa_t base;
+	uint64_t size;
+	uint8_t *host;			/* owned mapping of the memfd */
+	_Atomic uint8_t *flags;		/* owned, one a page: enum mem_page_flag */
+	_Atomic uint32_t *changes;	/* owned, one a page: generation minus one */
+	uint64_t first_page;		/* mem_page_index of the first */
+};
+
+struct mem {
+	struct region region[REGIONS_MAX];
+	_Atomic unsigned regions;
+	uint64_t size, low_end, high_end;
+
+	int fd;				/* owned: the memfd */
+	uint64_t fd_size;		/* under `adding` */
+	pthread_mutex_t adding;
+
+	pthread_rwlock_t watching;	/* guards the list; held for reading while watchers run */
+	struct mem_watcher *watchers;
+};
+
+static void *
+map(size_t size, int flags, int fd, uint64_t offset)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void
+unmap(void *p, size_t size)
+{
+	if (p != NULL)
+		munmap(p, size);
+}
+
+static void
+region_close(struct region *r)
+{
+	uint64_t pages = r->size >> PAGE_SHIFT;
+
+	unmap(r->host, r->size);
+	unmap((void *)r->flags, pages * sizeof(*r->flags));
+	unmap((void *)r->changes, pages * sizeof(*r->changes));
+}
+
+static int
+region_open(struct mem *m, struct region *r, gpa_t base, uint64_t size)
+{
+	enum { OWN = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
+	uint64_t pages = size >> PAGE_SHIFT;
+
+	*r = (struct region){ .base = base, .size = size, .first_page = m->fd_size >> PAGE_SHIFT };
+	if (ftruncate(m->fd, (off_t)(m->fd_size + size)) != 0)
+		return -1;
+	r->host = map(size, MAP_SHARED | MAP_NORESERVE, m->fd, m->fd_size);
+	r->flags = map(pages * sizeof(*r->flags), OWN, -1, 0);
+	r->changes = map(pages * sizeof(*r->changes), OWN, -1, 0);
+	if (r->host == NULL || r->flags == NULL || r->changes == NULL) {
+		region_close(r);
+		return -1;
+	}
+	/* A core dump shall not hold the guest's memory. */
+	madvise(r->host, size, MADV_DONTDUMP);
+	m->fd_size += size;
+	return 0;
+}
+
+static bool
+overlaps(struct mem *m, gpa_t base, uint64_t size)
+{
+	unsigned n = atomic_load(&m->regions), i;
+
+	for (i = 0; i < n; i++)
+		if (base < m->region[i].base + m->region[i].size && m->region[i].base < base + size)
+			return true;
+	return false;
+}
+
+int
+mem_add(struct mem *m, gpa_t gpa, uint64_t size)
+{
+	int err = -1;
+	unsigned n;
+
+	pthread_mutex_lock(&m->adding);
+	n = atomic_load(&m->regions);
+	if (size == 0 || (gpa | size) & ~PAGE_MASK || gpa >= GPA_LIMIT || size > GPA_LIMIT - gpa)
+		errno = EINVAL;
+	else if (overlaps(m, gpa, size))
+		errno = EEXIST;
+	else if (n == REGIONS_MAX)
+		errno = ENOSPC;
+	else
+		err = region_open(m, &m->region[n], gpa, size);
+	if (err == 0)
+		atomic_store_explicit(&m->regions, n + 1, memory_order_release);
+	pthread_mutex_unlock(&m->adding);
+	return err;
+}
+
+struct mem *
+mem_open(uint64_t size)
+{
+	struct mem *m = calloc(1, sizeof(*m));
+	uint64_t low = size < MEM_BELOW_4G ? size : MEM_BELOW_4G;
+	int saved;
+
+	if (m == NULL)
+		return NULL;
+	pthread_mutex_init(&m->adding, NULL);
+	pthread_rwlock_init(&m->watching, NULL);
+	m->size = size;
+	m->low_end = low;
+	m->high_end = FOUR_GIB + (size - low);
+	m->fd = memfd_create("guest-ram", MFD_CLOEXEC);
+	if (m->fd >= 0 && mem_add(m, 0, low) == 0 &&
+	    (size == low || mem_add(m, FOUR_GIB, size - low) == 0))
+		return m;
+	saved = errno;
+	mem_close(m);
+	errno = saved;
+	return NULL;
+}
+
+void
+mem_close(struct mem *m)
+{
+	unsigned i;
+
+	if (m == NULL)
+		return;
+	for (i = 0; i < atomic_load(&m->regions); i++)
+		region_close(&m->region[i]);
+	if (m->fd >= 0)
+		close(m->fd);
+	pthread_rwlock_destroy(&m->watching);
+	pthread_mutex_destroy(&m->adding);
+	free(m);
+}
+
+uint64_t
+mem_size(const struct mem *m)
+{
+	return m->size;
+}
+
+uint64_t
+mem_low_end(const struct mem *m)
+{
+	return m->low_end;
+}
+
+uint64_t
+mem_high_end(const struct mem *m)
+{
+	return m->high_end;
+}
+
+/* The region that holds all of [gpa, gpa + len), or NULL. */
+static struct region *
+region_of(struct mem *m, gpa_t gpa, size_t len)
+{
+	unsigned n = atomic_load_explicit(&m->regions, memory_order_acquire), i;
+	struct region *r;
+
+	for (i = 0; i < n; i++) {
+		r = &m->region[i];
+		if (gpa - r->base < r->size)
+			return len != 0 && len <= r->size - (gpa - r->base) ? r : NULL;
+	}
+	return NULL;
+}
+
+uint8_t *
+mem_put(struct mem *m, gpa_t gpa, size_t len)
+{
+	struct region *r = region_of(m, gpa, len);
+
+	return r == NULL ? NULL : r->host + (gpa - r->base);
+}
+
+const uint8_t *
+mem_get(struct mem *m, gpa_t gpa, size_t len)
+{
+	return mem_put(m, gpa, len);
+}
+
+static void
+tell_watchers(struct mem *m, gpa_t gpa, size_t len)
+{
+	struct mem_watcher *w;
+
+	pthread_rwlock_rdlock(&m->watching);
+	for (w = m->watchers; w != NULL; w = w->next)
+		w->code_written(w->ctx, gpa, len);
+	pthread_rwlock_unlock(&m->watching);
+}
+
+/* [gpa, gpa + len) lies in one page of r. The bytes stand in memory already. */
+static void
+page_dirty(struct mem *m, struct region *r, gpa_t gpa, size_t len)
+{
+	uint64_t page = (gpa - r->base) >> PAGE_SHIFT;
+	uint8_t flags = atomic_load(&r->flags[page]);
+
+	if (!(flags & MEM_dirty))
+		flags = atomic_fetch_or(&r->flags[page], MEM_dirty);
+	if (flags & MEM_code) {
+		atomic_fetch_add(&r->changes[page], 1);
+		tell_watchers(m, gpa, len);
+	}
+}
+
+void
+mem_dirty(struct mem *m, gpa_t gpa, size_t len)
+{
+	struct region *r = region_of(m, gpa, len);
+	size_t here;
+
+	if (r == NULL)
+		return;
+	/* The caller's bytes first: who sets MEM_code after we looked must see them. */
+	atomic_thread_fence(memory_order_seq_cst);
+	for (; len > 0; gpa += here, len -= here) {
+		here = PAGE_SIZE - (size_t)(gpa & ~PAGE_MASK);
+		if (here > len)
+			here = len;
+		page_dirty(m, r, gpa, here);
+	}
+}
+
+bool
+mem_read(struct mem *m, gpa_t gpa, void *to, size_t len)
+{
+	const uint8_t *p = mem_get(m, gpa, len);
+
+	if (p == NULL)
+		return false;
+	memcpy(to, p, len);
+	return true;
+}
+
+bool
+mem_write(struct mem *m, gpa_t gpa, const void *from, size_t len)
+{
+	uint8_t *p = mem_put(m, gpa, len);
+
+	if (p == NULL)
+		return false;
+	memcpy(p, from, len);
+	mem_dirty(m, gpa, len);
+	return true;
+}
+
+uint8_t
+mem_page_flags(struct mem *m, gpa_t gpa)
+{
+	struct region *r = region_of(m, gpa, 1);
+
+	return r == NULL ? 0 : atomic_load(&r->flags[(gpa - r->base) >> PAGE_SHIFT]);
+}
+
+void
+mem_page_set(struct mem *m, gpa_t gpa, uint8_t flags)
+{
+	struct region *r = region_of(m, gpa, 1);
+	_Atomic uint8_t *f;
+
+	if (r == NULL)
+		return;
+	f = &r->flags[(gpa - r->base) >> PAGE_SHIFT];
+	if ((atomic_load(f) & flags) != flags)
+		atomic_fetch_or(f, flags);
+}
+
+void
+mem_page_clear(struct mem *m, gpa_t gpa, uint8_t flags)
+{
+	struct region *r = region_of(m, gpa, 1);
+
+	if (r != NULL)
+		atomic_fetch_and(&r->flags[(gpa - r->base) >> PAGE_SHIFT], (uint8_t)~flags);
+}
+
+uint32_t
+mem_page_generation(struct mem *m, gpa_t gpa)
+{
+	struct region *r = region_of(m, gpa, 1);
+	uint32_t changes;
+
+	if (r == NULL)
+		return 0;
+	changes = atomic_load(&r->changes[(gpa - r->base) >> PAGE_SHIFT]);
+	return changes == UINT32_MAX ? 1 : changes + 1;
+}
+
+uint64_t
+mem_page_index(struct mem *m, gpa_t gpa)
+{
+	struct region *r = region_of(m, gpa, 1);
+
+	return r == NULL ? UINT64_MAX : r->first_page + ((gpa - r->base) >> PAGE_SHIFT);
+}
+
+void
+mem_watch(struct mem *m, struct mem_watcher *w)
+{
+	pthread_rwlock_wrlock(&m->watching);
+	w->next = m->watchers;
+	m->watchers = w;
+	pthread_rwlock_unlock(&m->watching);
+}
+
+void
+mem_unwatch(struct mem *m, struct mem_watcher *w)
+{
+	struct mem_watcher **p;
+
+	pthread_rwlock_wrlock(&m->watching);
+	for (p = &m->watchers; *p != NULL && *p != w; p = &(*p)->next)
+		;
+	if (*p == w)
+		*p = w->next;
+	pthread_rwlock_unlock(&m->watching);
+}
