@@ -110,6 +110,10 @@ struct cpu {
 	struct cpu_fault fault;		/* set by cpu_raise */
 	uint32_t valid, dirty;		/* groups current in r; groups an engine must take back */
 	uint64_t retired;		/* instructions completed since reset (interp always) */
+	uint64_t retire_limit;		/* counted clock: leave with EXIT_attend at the first block
+					   boundary where retired has reached this; else UINT64_MAX */
+	bool irq_window;		/* set by the loop: an interrupt waits for IF or a shadow's end; leave
+					   with EXIT_attend as soon as it could be delivered */
 
 	/* -- asked by other threads -- */
 	_Atomic uint32_t attention;
@@ -127,6 +131,11 @@ struct cpu {
 	struct interp *interp;			/* owned by engine/interp */
 	struct bt_state *bt;			/* owned by engine/bt */
 };
+
+/* Make a processor in its reset state (c is zeroed, 64-byte aligned) and make it known to the
+ * memory; 0, or -1 with errno. cpu/cpu.c. index 0 runs, the others wait for SIPI. */
+int cpu_open(struct cpu *c, struct mem *mem, const struct cpu_model *model, unsigned index);
+void cpu_close(struct cpu *c);
 
 /* Recompute mode, cpl, views after CR0, CR4, EFER, CS, SS, RFLAGS.VM/AC changed. cpu/mode.c */
 void cpu_mode_update(struct cpu *c);

@@ -28,6 +28,8 @@ uint64_t clock_tsc_khz(const struct clock *k);
 uint64_t clock_wall(struct clock *k);			/* ns since 1970 of the guest's now */
 uint64_t clock_ns_of_tsc(struct clock *k, uint64_t tsc);	/* ns at which clock_tsc reaches tsc */
 void clock_advance(struct clock *k, uint64_t instructions);	/* counted mode only */
+void clock_advance_to(struct clock *k, uint64_t ns);		/* counted mode only: skip idle time */
+uint64_t clock_host_tsc_start(const struct clock *k);	/* guest TSC = host TSC - this + vCPU's offset */
 
 /* Call with the VM's lock held. Setting an armed timer moves it. */
 void timer_set(struct clock *k, struct timer *t, uint64_t deadline);
@@ -35,5 +37,6 @@ void timer_cancel(struct clock *k, struct timer *t);
 
 /* Fire all that are due; the next deadline, or UINT64_MAX. */
 uint64_t clock_run(struct clock *k);
+uint64_t clock_next(const struct clock *k);		/* the next deadline, or UINT64_MAX */
 /* Called (VM lock held) when a new earliest deadline was set, so that a sleeper can be woken. */
 void clock_on_earlier(struct clock *k, void (*fn)(void *ctx), void *ctx);

@@ -40,9 +40,9 @@ struct vcpu {
 	uint64_t tsc_offset;
 	uint64_t exits[EXIT__COUNT];
 	pthread_t thread;
-	bool thread_started;
+	bool thread_started, engine_opened;
 	pthread_cond_t wake;		/* with vm->lock; signalled by vcpu_kick */
-	bool in_guest;			/* for vcpu_kick, under vm->lock */
+	uint64_t counted;		/* cpu.retired that the counted clock has seen */
 	/* kvmclock area, 0: none (vm/kvmclock.c) */
 	uint64_t kvmclock_gpa;
 };
@@ -59,10 +59,18 @@ struct vm {
 	unsigned ndevs;
 	enum vm_end end;
 	int exit_status;			/* VM_debug_exit: the guest's */
+	bool started, counted;			/* counted: time is retired instructions */
+	pthread_t service;			/* fires timers */
+	bool service_started;
+	pthread_cond_t service_wake;
 	bool pause;				/* vCPUs wait at the top of the loop */
 	unsigned paused;			/* how many do */
 	pthread_cond_t changed;			/* end, pause, paused */
 	char error[256];			/* last failure, for people */
+	char lost[512];				/* CPU features asked for that this host lacks */
+	/* A debugger's breakpoint or step was met: on the vCPU's thread, lock not held. */
+	void (*on_debug)(void *ctx, struct vcpu *vc, const struct vexit *x);
+	void *on_debug_ctx;
 	void *machine;				/* machine/pc.c's own */
 	void (*machine_reset)(struct vm *vm);	/* unused until a guest may reboot */
 };
@@ -91,3 +99,4 @@ void vm_resume(struct vm *vm);
 enum step { STEP_again, STEP_blocked /* nothing to do until an event */, STEP_ended };
 enum step vcpu_step(struct vcpu *vc);
 void vcpu_kick(struct vcpu *vc, uint32_t what);	/* cpu_ask + wake; any thread */
+void vcpu_start_ipi(struct vcpu *vc, uint8_t vector);	/* SIPI */

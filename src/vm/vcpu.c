@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vm/vcpu.c - one vCPU's loop.
+ *
+ *	register file -> engine -> exit -> handler (device) -> register file
+ *
+ * vcpu_step() is one turn of it; it never sleeps. Events (INIT, SIPI, NMI, interrupts) enter the
+ * register file in vcpu_attend() and nowhere else, for every engine.
+ */
+#include "vm/vcpu.h"
+
+#include "cpu/access.h"
+#include "vm/kvmclock.h"
+#include <assert.h>
+
+enum { SIPI_SHIFT = 12 /* start-up vector to base address */, VEC_SPURIOUS = -1 };
+
+/* Before each step of a counted clock: at most this many instructions until timers are looked at. */
+enum { COUNTED_SLICE = 10000 };
+
+/* ---- what the machine gives the processor: struct cpu_ops ---- */
+
+static struct vcpu *
+vcpu_of(struct cpu *c)
+{
+	return c->owner;
+}
+
+static enum io_result
+op_io(struct cpu *c, struct io *io)
+{
+	struct vm *vm = vcpu_of(c)->vm;
+	enum io_result res;
+
+	pthread_mutex_lock(&vm->lock);
+	res = bus_access(vm->bus, io);
+	if (vm->end != VM_running)
+		res = IO_stop;
+	pthread_mutex_unlock(&vm->lock);
+	return res;
+}
+
+static uint64_t
+op_tsc(struct cpu *c)
+{
+	struct vcpu *vc = vcpu_of(c);
+
+	return clock_tsc(vc->vm->clock) + vc->tsc_offset;
+}
+
+static bool
+op_apic_msr(struct cpu *c, uint32_t msr, bool write, uint64_t *val)
+{
+	struct vcpu *vc = vcpu_of(c);
+	bool ok;
+
+	pthread_mutex_lock(&vc->vm->lock);
+	ok = vc->apic_ops != NULL && vc->apic_ops->msr(vc->apic, msr, write, val);
+	pthread_mutex_unlock(&vc->vm->lock);
+	return ok;
+}
+
+static void
+op_apic_base(struct cpu *c, uint64_t val)
+{
+	struct vcpu *vc = vcpu_of(c);
+
+	pthread_mutex_lock(&vc->vm->lock);
+	if (vc->apic_ops != NULL)
+		vc->apic_ops->base(vc->apic, val);
+	pthread_mutex_unlock(&vc->vm->lock);
+}
+
+static uint8_t
+op_tpr_get(struct cpu *c)
+{
+	struct vcpu *vc = vcpu_of(c);
+
+	return vc->apic_ops == NULL ? 0 : vc->apic_ops->tpr_get(vc->apic);
+}
+
+static void
+op_tpr_set(struct cpu *c, uint8_t tpr)
+{
+	struct vcpu *vc = vcpu_of(c);
+
+	pthread_mutex_lock(&vc->vm->lock);
+	if (vc->apic_ops != NULL)
+		vc->apic_ops->tpr_set(vc->apic, tpr);
+	pthread_mutex_unlock(&vc->vm->lock);
+}
+
+static void
+op_deadline(struct cpu *c, uint64_t tsc)
+{
+	struct vcpu *vc = vcpu_of(c);
+
+	pthread_mutex_lock(&vc->vm->lock);
+	if (vc->apic_ops != NULL)
+		vc->apic_ops->deadline(vc->apic, tsc);
+	pthread_mutex_unlock(&vc->vm->lock);
+}
+
+/* The TSC moved by delta: a pending deadline now lies elsewhere in time. */
+static void
+tsc_moved(struct vcpu *vc, uint64_t delta)
+{
+	vc->tsc_offset += delta;
+	if (vc->cpu.r.ia32_tsc_deadline != 0)
+		op_deadline(&vc->cpu, vc->cpu.r.ia32_tsc_deadline);
+	kvmclock_update(vc);
+}
+
+static void
+op_tsc_write(struct cpu *c, uint64_t tsc)
+{
+	tsc_moved(vcpu_of(c), tsc - op_tsc(c));
+}
+
+static void
+op_tsc_adjust(struct cpu *c, uint64_t delta)
+{
+	tsc_moved(vcpu_of(c), delta);
+}
+
+static void
+op_kvm_clock(struct cpu *c, uint32_t msr, uint64_t val)
+{
+	kvmclock_write(vcpu_of(c), msr, val);
+}
+
+const struct cpu_ops vcpu_cpu_ops = {
+	.io = op_io, .tsc = op_tsc, .apic_msr = op_apic_msr, .apic_base = op_apic_base,
+	.tpr_get = op_tpr_get, .tpr_set = op_tpr_set, .deadline = op_deadline,
+	.tsc_write = op_tsc_write, .tsc_adjust = op_tsc_adjust, .kvm_clock = op_kvm_clock,
+};
+
+/* ---- exits ---- */
+
+typedef int exit_fn(struct vcpu *vc, struct vexit *x);
+
+static int
+exit_attend(struct vcpu *vc, struct vexit *x)
+{
+	(void)vc, (void)x;
+	return 0;
+}
+
+/* For engines that leave I/O to the loop. IN's result goes into AL, AX or EAX; a load's to the engine. */
+static int
+exit_io(struct vcpu *vc, struct vexit *x)
+{
+	uint64_t mask = x->io.size == 8 ? UINT64_MAX : (1ull << x->io.size * 8) - 1;
+
+	op_io(&vc->cpu, &x->io);
+	if (x->io.port && !x->io.write) {
+		if (x->io.size == 4)
+			vc->cpu.r.rax = 0;
+		vc->cpu.r.rax = (vc->cpu.r.rax & ~mask) | (x->io.data & mask);
+		vc->cpu.dirty |= GROUP_BIT(GROUP_gpr);
+	}
+	return 0;
+}
+
+static int
+exit_msr(struct vcpu *vc, struct vexit *x)
+{
+	(void)x;
+	return vm_fail(vc->vm, -1, "engine %s left an MSR access to the loop", vc->engine->name);
+}
+
+static int
+exit_hlt(struct vcpu *vc, struct vexit *x)
+{
+	(void)x;
+	vc->cpu.r.activity = ACTIVITY_hlt;
+	return 0;
+}
+
+static int
+exit_debug(struct vcpu *vc, struct vexit *x)
+{
+	if (vc->vm->on_debug != NULL)
+		vc->vm->on_debug(vc->vm->on_debug_ctx, vc, x);
+	return 0;
+}
+
+static int
+exit_stop(struct vcpu *vc, struct vexit *x)
+{
+	(void)vc, (void)x;	/* the device has said how: vcpu_attend sees vm->end */
+	return 0;
+}
+
+static int
+exit_down(struct vcpu *vc, struct vexit *x)
+{
+	(void)x;
+	vc->cpu.r.activity = ACTIVITY_shutdown;
+	vm_request_end(vc->vm, VM_shutdown);
+	return 0;
+}
+
+static exit_fn *const exit_handler[EXIT__COUNT] = {
+#define X(kind, handler) [EXIT_##kind] = handler,
+#include "vm/exits.def"
+#undef X
+};
+
+/* ---- events ---- */
+
+/* INIT: registers as the table says; wait for SIPI, but for the bootstrap processor. */
+static void
+vcpu_take_init(struct vcpu *vc)
+{
+	struct cpu *c = &vc->cpu;
+
+	reg_init(&c->r);
+	if (vc->apic_ops != NULL)
+		vc->apic_ops->init(vc->apic);
+	c->r.activity = c->index == 0 ? ACTIVITY_run : ACTIVITY_wait_sipi;
+	tlb_flush_all(c, true);
+	cpu_mode_update(c);
+	c->dirty |= GROUP_ALL & ~GROUP_BIT(GROUP_fpu);
+}
+
+/* Start-up IPI (SDM vol. 3A, 8.4): real mode at vector << 12. Ignored unless waited for. */
+static void
+vcpu_take_sipi(struct vcpu *vc)
+{
+	struct cpu *c = &vc->cpu;
+
+	if (c->r.activity != ACTIVITY_wait_sipi)
+		return;
+	c->r.cs = c->r.sipi_vector << (SIPI_SHIFT - 4);
+	c->r.cs_base = c->r.sipi_vector << SIPI_SHIFT;
+	c->r.rip = 0;
+	c->r.activity = ACTIVITY_run;
+	cpu_mode_update(c);
+	c->dirty |= GROUP_BIT(GROUP_seg) | GROUP_BIT(GROUP_ip) | GROUP_BIT(GROUP_event);
+}
+
+static int
+vcpu_inject(struct vcpu *vc, uint8_t kind, int vec)
+{
+	struct cpu *c = &vc->cpu;
+
+	c->fault = (struct cpu_fault){ .kind = kind, .vec = (uint8_t)vec };
+	c->r.activity = ACTIVITY_run;
+	if (cpu_deliver(c) == OK)
+		return 0;
+	return exit_down(vc, NULL);
+}
+
+/* One NMI or interrupt, if it can be taken now; else note that a window is wanted. */
+static void
+vcpu_take_interrupt(struct vcpu *vc)
+{
+	struct cpu *c = &vc->cpu;
+	int vec;
+
+	if (c->r.nmi_pending && !c->r.nmi_blocked && c->r.interruptibility == 0) {
+		c->r.nmi_pending = 0;
+		vcpu_inject(vc, EVENT_nmi, VEC_nmi);
+	} else if (vc->apic_ops != NULL && vc->apic_ops->pending(vc->apic) >= 0 &&
+		   rflags_if(&c->r) && c->r.interruptibility == 0) {
+		vec = vc->apic_ops->ack(vc->apic);
+		if (vec != VEC_SPURIOUS)
+			vcpu_inject(vc, EVENT_extint, vec);
+	}
+	c->irq_window = c->r.nmi_pending || (vc->apic_ops != NULL && vc->apic_ops->pending(vc->apic) >= 0);
+}
+
+/* Everything that others asked of this vCPU, and events. VM lock held. */
+static enum step
+vcpu_attend(struct vcpu *vc)
+{
+	struct vm *vm = vc->vm;
+	struct cpu *c = &vc->cpu;
+	uint32_t asked = atomic_exchange(&c->attention, 0);
+
+	if (asked & ATT_tlb)
+		cpu_shootdown_serve(c);
+	while (vm->pause && vm->end == VM_running) {
+		vm->paused++;
+		pthread_cond_broadcast(&vm->changed);
+		pthread_cond_wait(&vm->changed, &vm->lock);
+		vm->paused--;
+	}
+	if (vm->end != VM_running)
+		return STEP_ended;
+	if (asked & ATT_init)
+		vcpu_take_init(vc);
+	if (asked & ATT_sipi)
+		vcpu_take_sipi(vc);
+	if (asked & ATT_nmi)
+		c->r.nmi_pending = 1;
+	if (c->r.activity <= ACTIVITY_hlt)
+		vcpu_take_interrupt(vc);
+	return c->r.activity == ACTIVITY_run ? STEP_again : STEP_blocked;
+}
+
+/* Counted time moves with the instructions, and jumps when there is nothing to do. */
+static void
+counted_time(struct vcpu *vc, bool idle)
+{
+	struct vm *vm = vc->vm;
+	struct cpu *c = &vc->cpu;
+	uint64_t next;
+
+	clock_advance(vm->clock, c->retired - vc->counted);
+	vc->counted = c->retired;
+	next = clock_run(vm->clock);
+	if (idle && next != UINT64_MAX) {
+		clock_advance_to(vm->clock, next);
+		clock_run(vm->clock);
+	}
+	next = next == UINT64_MAX ? COUNTED_SLICE : next - clock_now(vm->clock);
+	c->retire_limit = c->retired + (next < COUNTED_SLICE ? next + 1 : COUNTED_SLICE);
+}
+
+enum step
+vcpu_step(struct vcpu *vc)
+{
+	struct vm *vm = vc->vm;
+	struct cpu *c = &vc->cpu;
+	struct vexit x = { 0 };
+	enum step s;
+	int err;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm->counted)
+		counted_time(vc, c->r.activity == ACTIVITY_hlt && !c->irq_window);
+	s = vcpu_attend(vc);
+	pthread_mutex_unlock(&vm->lock);
+	if (s != STEP_again)
+		return s;
+
+	if ((err = vc->engine->store(c, c->dirty)) == 0) {
+		c->dirty = 0;
+		err = vc->engine->run(c, &x);
+	}
+	if (err == 0) {
+		c->valid = x.carried;
+		vc->exits[x.kind]++;
+		err = exit_handler[x.kind](vc, &x);
+	}
+	if (err == 0)
+		return STEP_again;
+	vm_request_end(vm, VM_failed);
+	return STEP_ended;
+}
+
+void
+vcpu_kick(struct vcpu *vc, uint32_t what)
+{
+	cpu_ask(&vc->cpu, what);
+	pthread_mutex_lock(&vc->vm->lock);
+	pthread_cond_signal(&vc->wake);
+	pthread_mutex_unlock(&vc->vm->lock);
+	if (vc->engine->kick != NULL)
+		vc->engine->kick(&vc->cpu);
+}
+
+void
+vcpu_start_ipi(struct vcpu *vc, uint8_t vector)
+{
+	vc->cpu.r.sipi_vector = vector;		/* only read while waiting for it */
+	vcpu_kick(vc, ATT_sipi);
+}
