@@ -9,6 +9,7 @@
 #include "vm/vcpu.h"
 
 #include "cpu/access.h"
+#include "cpu/debug.h"
 #include "vm/kvmclock.h"
 #include <assert.h>
 
@@ -318,6 +319,31 @@ counted_time(struct vcpu *vc, bool idle)
 	c->retire_limit = c->retired + (next < COUNTED_SLICE ? next + 1 : COUNTED_SLICE);
 }
 
+/* While a debugger asks for something: one instruction at a time. */
+static int
+vcpu_run_debugged(struct vcpu *vc, struct vexit *x)
+{
+	struct cpu *c = &vc->cpu;
+	struct debug_state *d = c->debug;
+	int err = 0;
+
+	x->kind = EXIT_attend;
+	x->carried = GROUP_ALL;
+	while (err == 0 && x->kind == EXIT_attend && atomic_load(&c->attention) == 0) {
+		if (!d->resumed && debug_break_at(d, c->r.cs_base + c->r.rip)) {
+			x->kind = EXIT_debug;
+			return 0;
+		}
+		d->resumed = false;
+		err = vc->engine->step(c, x);
+		if (x->kind == EXIT_attend && (d->step || d->hit))
+			x->kind = EXIT_debug;
+		if (c->irq_window || c->retired >= c->retire_limit)
+			break;
+	}
+	return err;
+}
+
 enum step
 vcpu_step(struct vcpu *vc)
 {
@@ -337,7 +363,7 @@ vcpu_step(struct vcpu *vc)
 
 	if ((err = vc->engine->store(c, c->dirty)) == 0) {
 		c->dirty = 0;
-		err = vc->engine->run(c, &x);
+		err = debug_active(c->debug) ? vcpu_run_debugged(vc, &x) : vc->engine->run(c, &x);
 	}
 	if (err == 0) {
 		c->valid = x.carried;
