@@ -281,7 +281,7 @@ vcpu_attend(struct vcpu *vc)
 
 	if (asked & ATT_tlb)
 		cpu_shootdown_serve(c);
-	while (vm->pause && vm->end == VM_running) {
+	while ((vm->pause || vc->held) && vm->end == VM_running) {
 		vm->paused++;
 		pthread_cond_broadcast(&vm->changed);
 		pthread_cond_wait(&vm->changed, &vm->lock);

@@ -41,6 +41,7 @@ struct vcpu {
 	uint64_t exits[EXIT__COUNT];
 	pthread_t thread;
 	bool thread_started, engine_opened;
+	bool held;			/* stands still though the VM runs: a debugger steps another */
 	pthread_cond_t wake;		/* with vm->lock; signalled by vcpu_kick */
 	uint64_t counted;		/* cpu.retired that the counted clock has seen */
 	/* kvmclock area, 0: none (vm/kvmclock.c) */
