@@ -90,7 +90,13 @@ struct tlb_entry {
 struct tlb {
 	struct tlb_entry read[TLB_ENTRIES];
 	struct tlb_entry write[TLB_ENTRIES];	/* never for pages with code, clean, or watched */
+	/* The translator's copy of one write entry, for stack accesses. Whoever empties a write entry
+	 * (or a read entry of the same page) sets stack.tag to TLB_EMPTY as well. */
+	struct tlb_entry stack;
 };
+
+/* What cpu->flushed is told after a change of mappings. */
+enum tlb_flush { FLUSH_page /* of lin */, FLUSH_nonglobal /* CR3 write */, FLUSH_all };
 
 struct bt_state;	/* the translator's part, opaque here */
 struct cpu_model;	/* cpuid.h */
@@ -124,6 +130,10 @@ struct cpu {
 	struct mem *mem;
 	const struct cpu_model *model;
 	unsigned index;			/* 0 is the bootstrap processor; APIC id */
+
+	/* Set by an engine that keeps translations by linear address: called on the vCPU's thread by
+	 * tlb_flush_page and tlb_flush_all (and a CR3 write that keeps the TLB, as FLUSH_nonglobal). */
+	void (*flushed)(struct cpu *c, enum tlb_flush what, uint64_t lin);
 
 	struct tlb tlb[TLB_VIEWS];
 	struct paging_state *paging_state;	/* owned: cpu/paging.c's own (PDPTEs, PCIDs, statistics) */
