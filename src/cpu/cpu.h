@@ -150,7 +150,7 @@ void cpu_close(struct cpu *c);
 /* Recompute mode, cpl, views after CR0, CR4, EFER, CS, SS, RFLAGS.VM/AC changed. cpu/mode.c */
 void cpu_mode_update(struct cpu *c);
 
-/* Record a fault; always returns FAULT so that a caller can return it. cpu/faults.c */
+/* Record a fault; always returns FAULT so that a caller can return it. cpu/mode.c */
 int cpu_raise(struct cpu *c, uint8_t vec);				/* no error code */
 int cpu_raise_error(struct cpu *c, uint8_t vec, uint32_t error);
 int cpu_raise_pf(struct cpu *c, uint64_t lin, uint32_t error);

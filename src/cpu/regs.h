@@ -104,7 +104,7 @@ enum { GDB_XML = -1 };
 
 struct reg_desc {
 	const char *name;
-	uint8_t group, bits, keep_on_init, rest, since, policy, kvm, kind, check;
+	uint8_t group, bits, keep_on_init, rest, since, policy, kvm, kind;
 	int16_t gdb;		/* number in gdb's amd64 core set, or GDB_XML */
 	uint32_t msr;		/* or NOMSR */
 	uint64_t reset, writable;
