@@ -29,11 +29,15 @@ vcpu_of(struct cpu *c)
 static enum io_result
 op_io(struct cpu *c, struct io *io)
 {
-	struct vm *vm = vcpu_of(c)->vm;
-	enum io_result res;
+	struct vcpu *vc = vcpu_of(c);
+	struct vm *vm = vc->vm;
+	enum io_result res = IO_none;
 
 	pthread_mutex_lock(&vm->lock);
-	res = bus_access(vm->bus, io);
+	if (!io->port && vc->apic_ops != NULL)
+		res = vc->apic_ops->mmio(vc->apic, io);
+	if (res == IO_none)
+		res = bus_access(vm->bus, io);
 	if (vm->end != VM_running)
 		res = IO_stop;
 	pthread_mutex_unlock(&vm->lock);

@@ -23,6 +23,7 @@ struct vcpu_apic_ops {
 	int (*pending)(void *apic);		/* vector ready at the present TPR (PIC included), or -1 */
 	int (*ack)(void *apic);			/* take it: vector, or -1 (spurious) */
 	bool (*msr)(void *apic, uint32_t msr, bool write, uint64_t *val);	/* 0x800-0x8ff */
+	enum io_result (*mmio)(void *apic, struct io *io);	/* IO_none: not its page; ask the bus */
 	void (*base)(void *apic, uint64_t val);	/* IA32_APIC_BASE */
 	uint8_t (*tpr_get)(void *apic);		/* CR8 format; no lock needed on the vCPU's thread */
 	void (*tpr_set)(void *apic, uint8_t val);
