@@ -79,32 +79,45 @@ enum insn_flag {
 	IF_x87 = 1 << 5,
 	IF_mmx = 1 << 6,
 	IF_sse = 1 << 7,	/* legacy SSE encoding */
-	IF_avx = 1 << 8,	/* VEX encoding */
-	IF_mem_align = 1 << 9,	/* legacy SSE: memory operand must be aligned to its size */
+	IF_avx = 1 << 8,	/* VEX encoding with vector registers (BMI has neither this nor XCR0 to obey) */
+	IF_mem_align = 1 << 9,	/* a memory operand of 16 or 32 bytes must be aligned to its size */
 	IF_no64 = 1 << 10,	/* #UD in 64-bit mode */
 	IF_only64 = 1 << 11,	/* #UD outside 64-bit mode */
 	IF_prot = 1 << 12,	/* #UD in real and V86 mode */
 	IF_implicit = 1 << 13,	/* touches registers beyond its operands (insn_regs tells which) */
 	IF_io = 1 << 14,
-	IF_stack = 1 << 15	/* pushes or pops */
+	IF_stack = 1 << 15,	/* pushes or pops */
+	IF_l256_avx2 = 1 << 16	/* .feature is for 128 bits; with a YMM operand it needs AVX2 */
 };
 struct insn_info {
 	const char *name;
 	uint32_t flags;			/* enum insn_flag */
-	uint16_t fl_read;		/* arithmetic flags + DF read (RFLAGS positions) */
+	uint16_t fl_read;		/* flags read (RFLAGS positions); jcc and the like: of all conditions */
 	uint16_t fl_write;		/* set, cleared or left undefined */
 	uint16_t fl_undef;		/* of those, undefined by the manual */
 	uint16_t feature;		/* enum cpu_feature that it needs, or 0 */
 };
 extern const struct insn_info insn_info[INSN__COUNT];
 
+/* Operands that are not in ModRM:
+ * - strings: op[0], op[1] are OPND_mem in the manual's order, .reg 6 is [seg:rSI], 7 is [es:rDI];
+ *   .seg and .base of the instruction describe [seg:rSI] when there is one, else [es:rDI];
+ * - xlat: op[0] is the byte at [seg:rBX + AL], base RBX; maskmovq, maskmovdqu: op[2] is [seg:rDI];
+ *   monitor, clzero: op[0] is [seg:rAX];
+ * - gathers: op[1] is OPND_mem, its .reg is OPND_xmm or OPND_ymm, the kind of .index; .size is
+ *   that of one element;
+ * - op[2] of blendv*, sha256rnds2 is xmm0. Other implicit registers are only in insn_uses().
+ */
+
 /* Decode up to `avail` bytes. The length (1..15), 0 when more bytes are needed (avail < 15), or
  * -1 with id INSN_invalid and len set to the bytes looked at: #UD, or #GP for over 15 bytes
  * (len > 15). Legal encodings of features the guest lacks decode normally. */
 int insn_decode(const uint8_t *bytes, size_t avail, enum isa_mode mode, struct insn *in);
 
-/* GPRs (bit n: register n) and flags read and written, implicit ones included. Partial writes
- * (8 and 16 bit) count as read and written. */
+/* GPRs (bit n: register n) and flags read and written, implicit ones included. What is written
+ * only in part (8 and 16 bits) or only sometimes (cmovcc, a shift by CL, rep with rCX 0), and
+ * undefined flags that hardware may leave alone, count as read and written: live before =
+ * (live after & ~written) | read. */
 struct insn_use { uint32_t gpr_read, gpr_write; uint16_t fl_read, fl_write; };
 void insn_uses(const struct insn *in, struct insn_use *use);
 
