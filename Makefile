@@ -21,7 +21,7 @@ LIB  := $(filter-out src/cli/%,$(SRC))
 OBJ  := $(SRC:%.c=$B/%.o)
 TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -name '*.c' | LC_ALL=C sort))
 
-.PHONY: all run check test clean packages
+.PHONY: all run check bench test clean packages
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -51,6 +51,10 @@ run: packages
 
 check: packages
 	@$(MAKE) --no-print-directory test
+
+bench: packages
+	@$(MAKE) --no-print-directory $B/regent
+	@tools/bench $(BENCH)
 
 test: $B/regent $(TESTS)
 	@B=$B tools/check $(TESTS)
