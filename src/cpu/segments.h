@@ -9,9 +9,30 @@
 #pragma once
 #include "cpu/cpu.h"
 
+/* seg_lin outside its fast path; the same results. */
+int MUST_CHECK seg_lin_slow(struct cpu *c, enum seg_id seg, uint64_t off, unsigned size, unsigned acc, uint64_t *lin);
+
 /* Linear address of seg:off for `size` bytes, after limit, type, null and canonical checks
- * (#GP(0) or #SS(0)). acc as in access.h. */
-int MUST_CHECK seg_lin(struct cpu *c, enum seg_id seg, uint64_t off, unsigned size, unsigned acc, uint64_t *lin);
+ * (#GP(0) or #SS(0)). acc as in access.h. The fast path is 64-bit mode, both ends in one half
+ * of the canonical addresses. */
+static inline int MUST_CHECK
+seg_lin(struct cpu *c, enum seg_id seg, uint64_t off, unsigned size, unsigned acc, uint64_t *lin)
+{
+	const uint64_t half = 1ull << 47;
+	uint64_t at = off;
+
+	if (c->mode != MODE_long64)
+		return seg_lin_slow(c, seg, off, size, acc, lin);
+	if (seg >= SEG_fs)
+		at += c->r.seg[seg].base;
+	if (((at + half) | (at + size - 1 + half)) >> 48 != 0)
+		return seg_lin_slow(c, seg, off, size, acc, lin);
+	*lin = at;
+	return OK;
+}
+
+/* Raised by a segment that does not allow an access: #SS(0) of SS, #GP(0) of the others. */
+int seg_violation(struct cpu *c, enum seg_id seg);
 
 /* MOV Sreg / POP Sreg / LxS: not CS. Real and V86 mode included. */
 int MUST_CHECK seg_load(struct cpu *c, enum seg_id seg, uint16_t sel);
@@ -37,6 +58,8 @@ int MUST_CHECK cpu_sysexit(struct cpu *c, unsigned osz);
 int MUST_CHECK cpu_swapgs(struct cpu *c);
 
 enum task_reason { TASK_jmp, TASK_call, TASK_iret, TASK_int };
+/* A fault in the new task's context (a bad selector in its TSS, its T bit) is raised after the switch:
+ * then the registers, rip included, are the new task's already. The caller checks DPLs. */
 int MUST_CHECK cpu_task_switch(struct cpu *c, uint16_t tss_sel, enum task_reason why, uint64_t next,
 	bool has_error, uint32_t error);
 
