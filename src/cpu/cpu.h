@@ -140,6 +140,7 @@ struct cpu {
 	struct debug_state *debug;		/* owned by the debugger, NULL when none: breakpoints */
 	struct interp *interp;			/* owned by engine/interp */
 	struct bt_state *bt;			/* owned by engine/bt */
+	struct kvm_vcpu *kvm;			/* owned by engine/kvm */
 };
 
 /* Make a processor in its reset state (c is zeroed, 64-byte aligned) and make it known to the

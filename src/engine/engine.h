@@ -39,9 +39,11 @@ struct engine {
 	/* Exactly one instruction (or one delivered fault); for debuggers and lockstep. */
 	int (*step)(struct cpu *c, struct vexit *x);
 	void (*kick)(struct cpu *c);	/* from any thread, after cpu_ask(); may be NULL */
+	/* Deliver cpu->fault (an NMI or external interrupt that can be taken now); NULL: cpu_deliver. */
+	int (*inject)(struct cpu *c);
 };
 
-extern const struct engine interp_engine, bt_engine, script_engine;
+extern const struct engine interp_engine, bt_engine, kvm_engine, script_engine;
 
 /* The engine of that name, or NULL. */
 const struct engine *engine_by_name(const char *name);

@@ -122,6 +122,17 @@ mem_add(struct mem *m, gpa_t gpa, uint64_t size)
 	return err;
 }
 
+bool
+mem_region(const struct mem *m, unsigned n, gpa_t *base, uint64_t *size, uint8_t **host)
+{
+	if (n >= atomic_load(&m->regions))
+		return false;
+	*base = m->region[n].base;
+	*size = m->region[n].size;
+	*host = m->region[n].host;
+	return true;
+}
+
 struct mem *
 mem_open(uint64_t size)
 {

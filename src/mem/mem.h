@@ -71,5 +71,8 @@ uint32_t mem_page_generation(struct mem *m, gpa_t gpa);
 /* A number for each page of RAM, dense from 0; used as the key of code caches. */
 uint64_t mem_page_index(struct mem *m, gpa_t gpa);
 
+/* The n-th region, for engines that map guest memory themselves; false behind the last. */
+bool mem_region(const struct mem *m, unsigned n, gpa_t *base, uint64_t *size, uint8_t **host);
+
 void mem_watch(struct mem *m, struct mem_watcher *w);
 void mem_unwatch(struct mem *m, struct mem_watcher *w);

@@ -251,7 +251,7 @@ vcpu_inject(struct vcpu *vc, uint8_t kind, int vec)
 
 	c->fault = (struct cpu_fault){ .kind = kind, .vec = (uint8_t)vec };
 	c->r.activity = ACTIVITY_run;
-	if (cpu_deliver(c) == OK)
+	if ((vc->engine->inject != NULL ? vc->engine->inject(c) : cpu_deliver(c)) == OK)
 		return 0;
 	return exit_down(vc, NULL);
 }
