@@ -45,6 +45,7 @@ struct regent_config {
 	int counted_clock;		/* 1: time is counted instructions (deterministic) */
 	const char *gdb;		/* "unix:PATH" or "tcp:127.0.0.1:PORT"; NULL: none */
 	uint64_t bt_cache;		/* bytes of code cache; 0: default */
+	const char *boot;		/* "auto", "linux", "decompress", "pvh", "multiboot"; NULL: auto */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \
@@ -63,6 +64,8 @@ const char *regent_open_error(void);
 const char *regent_error(const struct regent_vm *vm);
 void regent_close(struct regent_vm *vm);	/* NULL is fine; stops a running VM */
 
+int regent_failure(const struct regent_vm *vm);	/* REGENT_END_failed: the error, as -REGENT_E_* */
+
 int regent_start(struct regent_vm *vm);
 enum regent_end regent_wait(struct regent_vm *vm);	/* blocks until it ends */
 int regent_exit_status(const struct regent_vm *vm);	/* the value of the debug-exit port */
@@ -71,10 +74,26 @@ int regent_pause(struct regent_vm *vm);
 int regent_resume(struct regent_vm *vm);
 int regent_serial_send(struct regent_vm *vm, const void *bytes, size_t n);	/* bytes taken */
 
+/* What is printed on stderr: "debug", "io=debug,vm=info"; for all VMs of the process. */
+int regent_log(const char *spec);
+const char *regent_log_subsystem(unsigned n, const char **about);	/* NULL behind the last */
+
+/* What this library and host offer; each returns NULL behind the last. */
+const char *regent_engine_name(unsigned n);
+const char *regent_cpu_model(unsigned n, const char **about);
+const char *regent_cpu_feature(unsigned n, int *on_host);
+/* Whether the model "NAME[,+feature][,-feature]" (NULL: the default) shows the feature; -REGENT_E_usage. */
+int regent_cpu_shows(const char *model, const char *feature);
+
 /* Registers by the names of registers.def ("rax", "cr4", "ia32_lstar"). */
 unsigned regent_reg_count(void);
 const char *regent_reg_name(unsigned id);
 int regent_reg_id(const char *name);		/* or -REGENT_E_noreg */
+const char *regent_reg_group(unsigned id);	/* "gpr", "ctl", ... */
+unsigned regent_reg_bits(unsigned id);
+uint64_t regent_reg_reset(unsigned id);		/* the value after RESET */
+uint64_t regent_reg_writable(unsigned id);	/* bits that a guest may change */
+int64_t regent_reg_msr(unsigned id);		/* its MSR number, or -1 */
 int regent_reg_get(struct regent_vm *vm, unsigned cpu, unsigned id, uint64_t *val);
 int regent_reg_set(struct regent_vm *vm, unsigned cpu, unsigned id, uint64_t val);
 int regent_mem_read(struct regent_vm *vm, uint64_t gpa, void *to, size_t n);

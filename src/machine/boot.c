@@ -10,10 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { IVT_END = 0x1000, EBDA = 0x9fc00, ROM_START = 0xa0000, ROM_END = 0x100000 };
+enum { IVT_END = 0x1000, EBDA = MACHINE_EBDA_BASE, ROM_END = 0x100000 };
 enum { GDT_CODE64 = 0x10, GDT_DATA = 0x18 };
 enum { CS64 = 0xa09b, CS32 = 0xc09b, DS32 = 0xc093, TSS32_BUSY = 0x8b };
-enum { MTRR_WB = 6, MTRR_UC = 0, MTRR_ON = 1 << 11, MTRR_FIXED_ON = 1 << 10, MTRR_MASK_VALID = 1 << 11 };
 static const uint64_t KERNEL_FILE_MAX = 1ull << 30;
 
 int
@@ -123,35 +122,6 @@ boot_place_file(struct boot *b, const char *path, uint64_t lo, uint64_t hi, uint
 	return rc;
 }
 
-static unsigned
-range_add(struct boot_range *out, unsigned n, uint64_t base, uint64_t end, uint32_t type)
-{
-	if (base >= end)
-		return n;
-	out[n] = (struct boot_range) { .base = base, .size = end - base, .type = type };
-	return n + 1;
-}
-
-unsigned
-boot_memory_map(const struct mem *m, uint64_t acpi_base, uint64_t acpi_size, struct boot_range out[BOOT_RANGES_MAX])
-{
-	uint64_t low = mem_low_end(m), four = 4ull << 30, high = mem_high_end(m);
-	uint64_t acpi_end = acpi_base + acpi_size;
-	unsigned n = 0;
-
-	n = range_add(out, n, 0, low < EBDA ? low : EBDA, RANGE_ram);
-	n = range_add(out, n, EBDA, ROM_START, RANGE_reserved);
-	n = range_add(out, n, ROM_END - 0x10000, ROM_END, RANGE_reserved);
-	if (acpi_size != 0 && acpi_base >= ROM_END && acpi_end <= low) {
-		n = range_add(out, n, ROM_END, acpi_base, RANGE_ram);
-		n = range_add(out, n, acpi_base, acpi_end, RANGE_acpi);
-		n = range_add(out, n, acpi_end, low, RANGE_ram);
-	} else {
-		n = range_add(out, n, ROM_END, low, RANGE_ram);
-	}
-	return range_add(out, n, four, high, RANGE_ram);
-}
-
 static struct segreg
 flat(uint16_t sel, uint64_t attr)
 {
@@ -237,27 +207,6 @@ firmware_gdt64(struct boot *b)
 		mem_write(b->vm->mem, r->gdtr_base + GDT_CODE64, &code64, sizeof(code64));
 }
 
-/* Memory types as firmware sets them: RAM write-back, the 32-bit hole uncached. Every processor the
- * same, or the guest complains. */
-static void
-firmware_mtrr(struct vm *vm)
-{
-	uint64_t wb8 = 0x0606060606060606;
-
-	for (unsigned i = 0; i < vm->cpus; i++) {
-		union regfile *r = &vm->vcpu[i]->cpu.r;
-		uint64_t phys = (1ull << (vm->model.phys_bits != 0 ? vm->model.phys_bits : 40)) - 1;
-
-		r->mtrr_def_type = MTRR_ON | MTRR_FIXED_ON | MTRR_WB;
-		r->mtrr_fix64k_00000 = r->mtrr_fix16k_80000 = wb8;
-		r->mtrr_fix16k_a0000 = MTRR_UC;
-		for (unsigned id = REG_mtrr_fix4k_c0000; id <= REG_mtrr_fix4k_f8000; id++)
-			r->v[id] = wb8;
-		r->mtrr_physbase0 = MEM_BELOW_4G | MTRR_UC;
-		r->mtrr_physmask0 = (phys & ~((1ull << MEM_HOLE_SHIFT) - 1)) | MTRR_MASK_VALID;
-	}
-}
-
 /* The BIOS data area: where the EBDA begins, KiB of base memory. */
 static int
 firmware_bda(struct boot *b)
@@ -270,7 +219,6 @@ firmware_bda(struct boot *b)
 			(unsigned long long)mem_low_end(b->vm->mem) >> 10);
 	boot_take(b, 0, IVT_END);
 	boot_take(b, EBDA, ROM_END - EBDA);
-	boot_take(b, b->cfg->acpi_base, b->cfg->acpi_size);
 	return 0;
 }
 
@@ -333,10 +281,8 @@ boot_load(struct vm *vm, const struct boot_config *cfg, char *err, size_t err_si
 	b->err = err;
 	b->err_size = err_size;
 	if ((rc = file_read(cfg->kernel, KERNEL_FILE_MAX, &b->kernel, err, err_size)) == 0
-	    && (rc = firmware_bda(b)) == 0 && (rc = boot_by_format(b)) == 0 && (rc = firmware_gdt(b)) == 0) {
+	    && (rc = firmware_bda(b)) == 0 && (rc = boot_by_format(b)) == 0 && (rc = firmware_gdt(b)) == 0)
 		firmware_gdt64(b);
-		firmware_mtrr(vm);
-	}
 	blob_free(&b->kernel);
 	free(b);
 	return rc;

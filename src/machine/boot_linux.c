@@ -39,7 +39,7 @@ linux_params(struct boot *b, struct boot_params *bp, uint64_t initrd_lo)
 {
 	const char *append = b->cfg->append != NULL ? b->cfg->append : "";
 	uint64_t limit = bp->hdr.cmdline_size != 0 ? bp->hdr.cmdline_size : 255, gpa, size, hi;
-	struct boot_range map[BOOT_RANGES_MAX];
+	const struct machine_range *map = b->cfg->map;
 	int rc;
 
 	if (strlen(append) > limit)
@@ -56,8 +56,8 @@ linux_params(struct boot *b, struct boot_params *bp, uint64_t initrd_lo)
 		bp->hdr.ramdisk_size = (uint32_t)size;
 	}
 	bp->hdr.type_of_loader = LOADER_UNKNOWN;
-	bp->acpi_rsdp_addr = b->cfg->acpi_rsdp;
-	bp->e820_entries = (uint8_t)boot_memory_map(b->vm->mem, b->cfg->acpi_base, b->cfg->acpi_size, map);
+	bp->acpi_rsdp_addr = b->cfg->rsdp;
+	bp->e820_entries = (uint8_t)b->cfg->nmap;
 	for (unsigned i = 0; i < bp->e820_entries; i++) {
 		struct boot_e820_entry e = { .addr = map[i].base, .size = map[i].size, .type = map[i].type };
 

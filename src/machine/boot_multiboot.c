@@ -152,9 +152,9 @@ modules_load(struct boot *b, uint64_t lo, struct info *info)
 static int
 info_map(struct boot *b, struct info *info)
 {
-	struct boot_range map[BOOT_RANGES_MAX];
-	struct map_entry out[BOOT_RANGES_MAX];
-	unsigned n = boot_memory_map(b->vm->mem, b->cfg->acpi_base, b->cfg->acpi_size, map);
+	const struct machine_range *map = b->cfg->map;
+	struct map_entry out[MACHINE_MAP_MAX];
+	unsigned n = b->cfg->nmap;
 	uint64_t gpa;
 	int rc;
 

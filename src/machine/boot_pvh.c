@@ -28,9 +28,9 @@ struct start_range {
 static int
 pvh_memmap(struct boot *b, struct start_info *s)
 {
-	struct boot_range map[BOOT_RANGES_MAX];
-	struct start_range out[BOOT_RANGES_MAX] = { 0 };
-	unsigned n = boot_memory_map(b->vm->mem, b->cfg->acpi_base, b->cfg->acpi_size, map);
+	const struct machine_range *map = b->cfg->map;
+	struct start_range out[MACHINE_MAP_MAX] = { 0 };
+	unsigned n = b->cfg->nmap;
 
 	for (unsigned i = 0; i < n; i++)
 		out[i] = (struct start_range) { .addr = map[i].base, .size = map[i].size, .type = map[i].type };
@@ -56,7 +56,7 @@ int
 boot_pvh(struct boot *b, struct elf_load *e, uint32_t eip)
 {
 	const char *append = b->cfg->append != NULL ? b->cfg->append : "";
-	struct start_info s = { .magic = START_MAGIC, .version = START_VERSION, .rsdp = b->cfg->acpi_rsdp };
+	struct start_info s = { .magic = START_MAGIC, .version = START_VERSION, .rsdp = b->cfg->rsdp };
 	struct cpu *c = &b->vm->vcpu[0]->cpu;
 	uint64_t gpa;
 	int rc;
