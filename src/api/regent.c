@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api/regent.c - the library's virtual machine: config in, one struct vm with its console out. */
+#include "regent.h"
+#include "control/gdb.h"
+#include "cpu/access.h"
+#include "cpu/sysreg.h"
+#include "host/log.h"
+#include "host/serial.h"
+#include "host/terminal.h"
+#include "machine/boot.h"
+#include "machine/machine.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ERROR_MAX = 512, PATH_SHOWN = 256 };
+static const uint64_t MEMORY_MIN = 2 << 20, MEMORY_MAX = 1ull << 39;
+
+struct regent_vm {
+	struct vm *vm;			/* owned */
+	struct serial *serial;		/* owned; NULL: none */
+	struct terminal *terminal;	/* owned; NULL: none */
+	struct gdb *gdb;		/* owned; NULL: none */
+	int serial_file;		/* owned; -1: none */
+	char serial_name[PATH_SHOWN];	/* for error lines */
+	char *gdb_where;		/* owned */
+	const char *engine;
+	struct timespec start, end;
+	bool started, ended;
+	int failure;			/* -REGENT_E_*, under vm->lock once started */
+	char error[ERROR_MAX];
+};
+
+static _Thread_local char open_error[ERROR_MAX];
+
+static const struct { const char *what, *advice; } error_rows[] = {
+#define E(name, what, advice) [REGENT_E_##name] = { what, advice },
+#include "api/errors.def"
+#undef E
+};
+
+const char *
+regent_version(void)
+{
+	return REGENT_VERSION;
+}
+
+static unsigned
+error_row(int err)
+{
+	unsigned n = err < 0 ? 0u - (unsigned)err : (unsigned)err;
+
+	return n < sizeof(error_rows) / sizeof(*error_rows) ? n : REGENT_E_internal;
+}
+
+const char *
+regent_strerror(int err)
+{
+	return error_rows[error_row(err)].what;
+}
+
+const char *
+regent_advice(int err)
+{
+	return error_rows[error_row(err)].advice;
+}
+
+const char *
+regent_open_error(void)
+{
+	return open_error;
+}
+
+const char *
+regent_error(const struct regent_vm *vm)
+{
+	return vm->error[0] != '\0' ? vm->error : vm->vm->error;
+}
+
+int
+regent_failure(const struct regent_vm *vm)
+{
+	return vm->failure;
+}
+
+int
+regent_log(const char *spec)
+{
+	return log_choose(spec) == 0 ? 0 : -REGENT_E_usage;
+}
+
+const char *
+regent_log_subsystem(unsigned n, const char **about)
+{
+	return log_subsys_name(n, about);
+}
+
+/* ---- between serial port and board: the two sides of machine_config and serial_client ---- */
+
+static size_t
+board_write(void *ctx, const void *bytes, size_t n)
+{
+	return serial_write(((struct regent_vm *)ctx)->serial, bytes, n);
+}
+
+static void
+board_want_input(void *ctx)
+{
+	serial_want_input(((struct regent_vm *)ctx)->serial);
+}
+
+static size_t
+host_input(void *ctx, const void *bytes, size_t n)
+{
+	return machine_serial_input(((struct regent_vm *)ctx)->vm, bytes, n);
+}
+
+static void
+host_room(void *ctx)
+{
+	machine_serial_ready(((struct regent_vm *)ctx)->vm);
+}
+
+static void
+host_leave(void *ctx)
+{
+	vm_request_end(((struct regent_vm *)ctx)->vm, VM_stopped);
+}
+
+static void
+host_failed(void *ctx, int error)
+{
+	struct regent_vm *v = ctx;
+
+	pthread_mutex_lock(&v->vm->lock);
+	if (v->failure == 0) {
+		v->failure = -REGENT_E_io;
+		snprintf(v->error, sizeof(v->error), "--serial: cannot write to %s: %s; %s", v->serial_name,
+			strerror(error), error == ENOSPC ? "make room there or name another file"
+				: "name something that can be written to");
+	}
+	vm_request_end(v->vm, VM_failed);
+	pthread_mutex_unlock(&v->vm->lock);
+}
+
+/* ---- opening ---- */
+
+static int
+open_fail(int code, const char *what, const char *why)
+{
+	snprintf(open_error, sizeof(open_error), "%s: %s", what, why);
+	return -code;
+}
+
+/* What can be judged before anything is opened. */
+static int
+config_check(const struct regent_config *cfg)
+{
+	if (cfg->kernel == NULL)
+		return open_fail(REGENT_E_usage, "--kernel", "is missing; name the kernel to boot");
+	if (cfg->memory < MEMORY_MIN || cfg->memory > MEMORY_MAX || cfg->memory % PAGE_SIZE != 0)
+		return open_fail(REGENT_E_usage, "--memory", "choose 2M to 512G, in whole pages of 4 KiB");
+	if (cfg->cpus < 1 || cfg->cpus > VM_CPUS_MAX)
+		return open_fail(REGENT_E_usage, "--cpus", "choose 1 to 64");
+	if (cfg->debug_exit_port < -1 || cfg->debug_exit_port > UINT16_MAX)
+		return open_fail(REGENT_E_usage, "--debug-exit", "choose a port from 0x1 to 0xffff");
+	if (cfg->machine != NULL && strcmp(cfg->machine, "regent-1") != 0)
+		return open_fail(REGENT_E_usage, "--machine", "is unknown; there is regent-1");
+	return 0;
+}
+
+static int
+engine_choose(const struct regent_config *cfg, const struct engine **engine)
+{
+	const char *name = cfg->engine != NULL ? cfg->engine : "auto";
+
+	if (strcmp(name, "auto") == 0)
+		name = regent_engine_name(0);
+	if ((*engine = engine_by_name(name)) == NULL)
+		return open_fail(REGENT_E_usage, "--engine", "is not built in; see `regent cpus` for what is");
+	return 0;
+}
+
+/* The descriptors of the console. */
+static int
+console_fds(struct regent_vm *v, const struct regent_config *cfg, struct serial_config *s)
+{
+	*s = (struct serial_config) { .in_fd = -1, .out_fd = -1 };
+	switch (cfg->serial) {
+	case REGENT_SERIAL_null:
+		return 0;
+	case REGENT_SERIAL_stdio:
+		s->in_fd = STDIN_FILENO;
+		s->out_fd = STDOUT_FILENO;
+		snprintf(v->serial_name, sizeof(v->serial_name), "standard output");
+		v->terminal = terminal_open(STDIN_FILENO);
+		s->keys = v->terminal != NULL;
+		return 0;
+	case REGENT_SERIAL_fd:
+		s->in_fd = cfg->serial_in;
+		s->out_fd = cfg->serial_out;
+		snprintf(v->serial_name, sizeof(v->serial_name), "descriptor %d", cfg->serial_out);
+		return 0;
+	case REGENT_SERIAL_file:
+		break;
+	}
+	if (cfg->serial_path == NULL || cfg->serial_path[0] == '\0')
+		return open_fail(REGENT_E_usage, "--serial", "names no file");
+	snprintf(v->serial_name, sizeof(v->serial_name), "%s", cfg->serial_path);
+	v->serial_file = open(cfg->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	if (v->serial_file < 0) {
+		snprintf(open_error, sizeof(open_error), "--serial: cannot open %s: %s; name a file that you may write",
+			cfg->serial_path, strerror(errno));
+		return -REGENT_E_io;
+	}
+	s->out_fd = v->serial_file;
+	return 0;
+}
+
+static int
+console_open(struct regent_vm *v, const struct regent_config *cfg)
+{
+	struct serial_client client = { .input = host_input, .room = host_room, .leave = host_leave,
+		.failed = host_failed, .ctx = v };
+	struct serial_config s;
+	int rc;
+
+	if ((rc = console_fds(v, cfg, &s)) != 0)
+		return rc;
+	if ((s.in_fd >= 0 || s.out_fd >= 0) && (v->serial = serial_open(&s, &client)) == NULL)
+		return open_fail(REGENT_E_memory, "--serial", "no memory for its buffers");
+	return 0;
+}
+
+static int
+machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct engine *engine)
+{
+	struct vm_config vc = { .memory = cfg->memory, .cpus = cfg->cpus, .engine = engine, .cpu_spec = cfg->cpu,
+		.counted_clock = cfg->counted_clock != 0 };
+	struct machine_config mc = { .test_device = cfg->test_device != 0,
+		.debug_exit_port = cfg->debug_exit_port > 0 ? cfg->debug_exit_port : 0 };
+	struct cpu_model probe;
+	char err[ERROR_MAX - 64] = "", lost[512];
+
+	if (cpu_model_make(&probe, cfg->cpu, engine->software, err, sizeof(err), lost, sizeof(lost)) != 0)
+		return open_fail(REGENT_E_usage, "--cpu", err);
+	if (v->serial != NULL) {
+		mc.serial.write = board_write;
+		mc.serial.want_input = board_want_input;
+		mc.serial.ctx = v;
+	}
+	if ((v->vm = vm_open(&vc, err, sizeof(err))) == NULL)
+		return open_fail(REGENT_E_memory, "--memory, --cpus", err);
+	if (v->vm->lost[0] != '\0')
+		LOG(cpu, warn, "this host lacks what the CPU model has: %s", v->vm->lost);
+	if (machine_build(v->vm, &mc, err, sizeof(err)) != 0)
+		return open_fail(REGENT_E_host, "--machine", err);
+	return 0;
+}
+
+static int
+guest_load(struct regent_vm *v, const struct regent_config *cfg)
+{
+	struct machine_range map[MACHINE_MAP_MAX];
+	struct boot_config bc = { .kernel = cfg->kernel, .initrd = cfg->initrd, .append = cfg->append,
+		.modules = cfg->modules, .protocol = cfg->boot, .rsdp = machine_rsdp(v->vm), .map = map };
+	int rc;
+
+	bc.nmap = machine_memory_map(v->vm, map);
+	if ((rc = boot_load(v->vm, &bc, open_error, sizeof(open_error))) != 0)
+		return rc;
+	machine_firmware(v->vm);
+	return 0;
+}
+
+int
+regent_open(struct regent_vm **vm, const struct regent_config *given)
+{
+	struct regent_config cfg = REGENT_CONFIG_INIT;
+	const struct engine *engine;
+	struct regent_vm *v;
+	int rc;
+
+	*vm = NULL;
+	memcpy(&cfg, given, given->size < sizeof(cfg) ? given->size : sizeof(cfg));
+	if ((rc = config_check(&cfg)) != 0 || (rc = engine_choose(&cfg, &engine)) != 0)
+		return rc;
+	if ((v = calloc(1, sizeof(*v))) == NULL)
+		return open_fail(REGENT_E_memory, "regent", "no memory for a machine");
+	v->serial_file = -1;
+	v->engine = engine->name;
+	v->gdb_where = cfg.gdb != NULL ? strdup(cfg.gdb) : NULL;
+	if ((rc = console_open(v, &cfg)) != 0 || (rc = machine_open(v, &cfg, engine)) != 0
+	    || (rc = guest_load(v, &cfg)) != 0) {
+		regent_close(v);
+		return rc;
+	}
+	*vm = v;
+	return 0;
+}
+
+/* ---- running ---- */
+
+static int
+start_fail(struct regent_vm *v, int code, const char *what)
+{
+	if (what != NULL)
+		snprintf(v->error, sizeof(v->error), "%s", what);
+	v->failure = -code;
+	return -code;
+}
+
+int
+regent_start(struct regent_vm *v)
+{
+	char err[ERROR_MAX - 16];
+
+	if (v->started)
+		return -REGENT_E_state;
+	if (v->gdb_where != NULL && (v->gdb = gdb_open(v->vm, v->gdb_where, err, sizeof(err))) == NULL) {
+		snprintf(v->error, sizeof(v->error), "--gdb: %s", err);
+		return start_fail(v, REGENT_E_usage, NULL);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &v->start);
+	v->started = true;
+	if (v->serial != NULL && serial_start(v->serial) != 0)
+		return start_fail(v, REGENT_E_host, "cannot start the threads of the serial port");
+	if (vm_start(v->vm) != 0)
+		return start_fail(v, REGENT_E_host, NULL);
+	return 0;
+}
+
+/* The console's last bytes go out, the window becomes the user's again. */
+static void
+console_close(struct regent_vm *v)
+{
+	serial_close(v->serial);
+	v->serial = NULL;
+	terminal_close(v->terminal);
+	v->terminal = NULL;
+	if (v->serial_file >= 0 && close(v->serial_file) != 0 && v->failure == 0)
+		host_failed(v, errno);
+	v->serial_file = -1;
+}
+
+enum regent_end
+regent_wait(struct regent_vm *v)
+{
+	enum vm_end end = vm_wait(v->vm);
+
+	if (!v->ended)
+		clock_gettime(CLOCK_MONOTONIC, &v->end);
+	v->ended = true;
+	gdb_close(v->gdb);
+	v->gdb = NULL;
+	/* The board may not call a serial port that is gone: nothing runs any more. */
+	console_close(v);
+	if (v->failure != 0)
+		return REGENT_END_failed;
+	if (end == VM_failed)
+		v->failure = -REGENT_E_internal;
+	return (enum regent_end)end;
+}
+_Static_assert(REGENT_END_running == (int)VM_running && REGENT_END_failed == (int)VM_failed
+	&& REGENT_END_debug_exit == (int)VM_debug_exit && REGENT_END_panic == (int)VM_panic, "one order of ends");
+
+void
+regent_close(struct regent_vm *v)
+{
+	if (v == NULL)
+		return;
+	if (v->started && !v->ended) {
+		regent_stop(v);
+		regent_wait(v);
+	}
+	gdb_close(v->gdb);
+	vm_close(v->vm);
+	console_close(v);
+	free(v->gdb_where);
+	free(v);
+}
+
+int
+regent_exit_status(const struct regent_vm *v)
+{
+	return v->vm->exit_status;
+}
+
+int
+regent_stop(struct regent_vm *v)
+{
+	vm_request_end(v->vm, VM_stopped);
+	return 0;
+}
+
+int
+regent_pause(struct regent_vm *v)
+{
+	vm_pause(v->vm);
+	return 0;
+}
+
+int
+regent_resume(struct regent_vm *v)
+{
+	vm_resume(v->vm);
+	return 0;
+}
+
+int
+regent_serial_send(struct regent_vm *v, const void *bytes, size_t n)
+{
+	return (int)machine_serial_input(v->vm, bytes, n > INT32_MAX ? INT32_MAX : n);
+}
+
+int
+regent_mem_read(struct regent_vm *v, uint64_t gpa, void *to, size_t n)
+{
+	return mem_read(v->vm->mem, gpa, to, n) ? 0 : -REGENT_E_usage;
+}
+
+int
+regent_mem_write(struct regent_vm *v, uint64_t gpa, const void *from, size_t n)
+{
+	return mem_write(v->vm->mem, gpa, from, n) ? 0 : -REGENT_E_usage;
+}
+
+/* ---- registers of a running VM ---- */
+
+/* Whether registers may be touched now. */
+static bool
+vm_stands(struct vm *vm)
+{
+	bool yes;
+
+	pthread_mutex_lock(&vm->lock);
+	yes = !vm->started || vm->end != VM_running || (vm->pause && vm->paused == vm->cpus);
+	pthread_mutex_unlock(&vm->lock);
+	return yes;
+}
+
+/* The vCPU whose register id may be touched, or NULL with *rc. */
+static struct vcpu *
+reg_vcpu(struct regent_vm *v, unsigned cpu, unsigned id, int *rc)
+{
+	*rc = id >= REG__COUNT || cpu >= v->vm->cpus ? -REGENT_E_noreg : vm_stands(v->vm) ? 0 : -REGENT_E_state;
+	return *rc == 0 ? v->vm->vcpu[cpu] : NULL;
+}
+
+int
+regent_reg_get(struct regent_vm *v, unsigned cpu, unsigned id, uint64_t *val)
+{
+	int rc;
+	struct vcpu *vc = reg_vcpu(v, cpu, id, &rc);
+	struct cpu *c;
+
+	if (vc == NULL)
+		return rc;
+	c = &vc->cpu;
+	if (id == REG_cr8)
+		*val = c->ops->tpr_get(c);
+	else if (id == REG_ia32_tsc)
+		*val = c->ops->tsc(c);
+	else if ((rc = vc->engine->fetch(c, GROUP_BIT(reg_desc[id].group))) == 0)
+		*val = c->r.v[id];
+	return rc;
+}
+
+int
+regent_reg_set(struct regent_vm *v, unsigned cpu, unsigned id, uint64_t val)
+{
+	int rc;
+	struct vcpu *vc = reg_vcpu(v, cpu, id, &rc);
+
+	if (vc == NULL)
+		return rc;
+	if (reg_guest_write(&vc->cpu, (int)id, val) != OK)
+		return -REGENT_E_usage;
+	vc->cpu.dirty |= GROUP_BIT(reg_desc[id].group);
+	tlb_flush_all(&vc->cpu, true);
+	cpu_mode_update(&vc->cpu);
+	return 0;
+}
+
+/* ---- counters ---- */
+
+static double
+seconds_between(const struct timespec *a, const struct timespec *b)
+{
+	return (double)(b->tv_sec - a->tv_sec) + (double)(b->tv_nsec - a->tv_nsec) / 1e9;
+}
+
+int
+regent_stats(struct regent_vm *v, struct regent_stats *out)
+{
+	static const char *const kinds[] = {
+#define X(kind, handler) #kind,
+#include "vm/exits.def"
+#undef X
+	};
+	struct regent_stats st = { .size = out->size, .engine = v->engine };
+	struct timespec now = v->end;
+
+	if (!v->ended)
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	st.seconds = v->started ? seconds_between(&v->start, &now) : 0;
+	for (unsigned i = 0; i < v->vm->cpus; i++)
+		st.instructions += v->vm->vcpu[i]->cpu.retired;
+	for (unsigned k = 0; k < EXIT__COUNT; k++) {
+		st.exits[k].kind = kinds[k];
+		for (unsigned i = 0; i < v->vm->cpus; i++)
+			st.exits[k].count += v->vm->vcpu[i]->exits[k];
+	}
+	st.nexits = EXIT__COUNT;
+	memcpy(out, &st, out->size < sizeof(st) ? out->size : sizeof(st));
+	return 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli/cli.h - what the subcommands share. Only here may a process end itself, and only main does. */
+#pragma once
+#include "regent.h"
+
+/* The exit statuses of `regent`. With --debug-exit the guest's own wins. */
+enum { STATUS_ok = 0, STATUS_usage = 2, STATUS_guest = 3 /* reset, panicked */, STATUS_monitor = 4 };
+
+struct command {
+	const char *name, *about;
+	int (*run)(int argc, char **argv);	/* argv[0] is the subcommand; an exit status */
+	const char *help;
+};
+extern const struct command commands[];
+
+int cli_run(int argc, char **argv);
+int cli_regs(int argc, char **argv);
+int cli_cpus(int argc, char **argv);
+int cli_version(int argc, char **argv);
+int cli_help(int argc, char **argv);
+
+extern const char help_run[], help_regs[], help_cpus[];
+
+/* One line "regent: ..." on stderr; returns status. */
+int cli_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* For getopt_long's '?' and ':' (opterr is 0): the line that names the bad option. */
+int cli_bad_option(const char *command, int c, char **argv);
+/* After printing results: a full disk or closed pipe is a failure too. */
+int cli_finish(int status);
+/* The status that a library error comes to: what the user can correct is 2. */
+int cli_status(int err);

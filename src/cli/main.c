@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli/main.c - the table of subcommands. */
+#include "cli/cli.h"
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const struct command commands[] = {
+	{ "run",     "boot a kernel in a virtual machine",           cli_run,     help_run  },
+	{ "regs",    "every register: number, width, reset value",   cli_regs,    help_regs },
+	{ "cpus",    "CPU models, features, engines, and what this host lacks", cli_cpus, help_cpus },
+	{ "version", "the version",                                  cli_version, NULL      },
+	{ "help",    "this list, or `regent help COMMAND`",          cli_help,    NULL      },
+	{ NULL, NULL, NULL, NULL },
+};
+
+int
+cli_fail(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("regent: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return status;
+}
+
+/* optopt is 0 for an unknown long option: its word is then the last one looked at. */
+int
+cli_bad_option(const char *command, int c, char **argv)
+{
+	const char *word = argv[optind - 1];
+
+	if (c == ':')
+		return cli_fail(STATUS_usage, "%s: needs a value; see `regent %s --help`", word, command);
+	if (optopt > 0 && optopt < 128)
+		return cli_fail(STATUS_usage, "-%c: unknown option; see `regent %s --help`", optopt, command);
+	return cli_fail(STATUS_usage, "%s: %s; see `regent %s --help`", word,
+		optopt != 0 ? "takes no value" : "unknown or ambiguous option", command);
+}
+
+int
+cli_status(int err)
+{
+	switch (-err) {
+	case REGENT_E_usage:
+	case REGENT_E_io:
+	case REGENT_E_memory:
+	case REGENT_E_format:
+	case REGENT_E_noreg:
+		return STATUS_usage;
+	default:
+		return STATUS_monitor;
+	}
+}
+
+int
+cli_finish(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	return cli_fail(STATUS_usage, "standard output: %s; make room or name another place", strerror(errno));
+}
+
+int
+cli_version(int argc, char **argv)
+{
+	if (argc > 1)
+		return cli_fail(STATUS_usage, "%s: `regent version` takes nothing", argv[1]);
+	printf("regent %s\n", regent_version());
+	return cli_finish(STATUS_ok);
+}
+
+static const struct command *
+command_find(const char *name)
+{
+	for (const struct command *c = commands; c->name != NULL; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+int
+cli_help(int argc, char **argv)
+{
+	const struct command *c = argc > 1 ? command_find(argv[1]) : NULL;
+
+	if (argc > 1 && c == NULL)
+		return cli_fail(STATUS_usage, "%s: unknown command; see `regent help`", argv[1]);
+	if (c != NULL) {
+		printf("regent %s: %s\n\n%s", c->name, c->about, c->help != NULL ? c->help : "It has no options.\n");
+		return cli_finish(STATUS_ok);
+	}
+	printf("usage: regent COMMAND [OPTION..]\n\n");
+	for (c = commands; c->name != NULL; c++)
+		printf("  %-10s%s\n", c->name, c->about);
+	printf("\n`regent COMMAND --help` shows a command's options. Exit status: 0 the guest powered off,\n"
+		"2 wrong usage or unreadable input, 3 the guest reset or panicked, 4 the monitor failed.\n");
+	return cli_finish(STATUS_ok);
+}
+
+/* Standard descriptors must exist, or the next open() would take their numbers. */
+static void
+open_standard_fds(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (write(fd, "", 0) < 0 && errno == EBADF && freopen("/dev/null", "r+", fd == 0 ? stdin : stdout) == NULL)
+			return;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct command *c;
+
+	open_standard_fds();
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		cli_help(1, argv);
+		return STATUS_usage;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return cli_help(1, argv);
+	if (strcmp(argv[1], "--version") == 0)
+		return cli_version(1, argv);
+	if ((c = command_find(argv[1])) == NULL)
+		return cli_fail(STATUS_usage, "%s: unknown command; see `regent help`", argv[1]);
+	for (int i = 2; i < argc && c->help != NULL; i++) {
+		char *help[] = { argv[0], argv[1], NULL };
+
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return cli_help(2, help);
+	}
+	return c->run(argc - 1, argv + 1);
+}
