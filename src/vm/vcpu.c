@@ -349,34 +349,45 @@ vcpu_run_debugged(struct vcpu *vc, struct vexit *x)
 }
 
 enum step
-vcpu_step(struct vcpu *vc)
+vcpu_enter(struct vcpu *vc)
 {
 	struct vm *vm = vc->vm;
 	struct cpu *c = &vc->cpu;
-	struct vexit x = { 0 };
 	enum step s;
-	int err;
 
 	pthread_mutex_lock(&vm->lock);
 	if (vm->counted)
 		counted_time(vc, c->r.activity == ACTIVITY_hlt && !c->irq_window);
 	s = vcpu_attend(vc);
 	pthread_mutex_unlock(&vm->lock);
+	return s;
+}
+
+int
+vcpu_leave(struct vcpu *vc, struct vexit *x)
+{
+	vc->cpu.valid = x->carried;
+	vc->exits[x->kind]++;
+	return exit_handler[x->kind](vc, x);
+}
+
+enum step
+vcpu_step(struct vcpu *vc)
+{
+	struct cpu *c = &vc->cpu;
+	struct vexit x = { 0 };
+	enum step s = vcpu_enter(vc);
+	int err;
+
 	if (s != STEP_again)
 		return s;
-
 	if ((err = vc->engine->store(c, c->dirty)) == 0) {
 		c->dirty = 0;
 		err = debug_active(c->debug) ? vcpu_run_debugged(vc, &x) : vc->engine->run(c, &x);
 	}
-	if (err == 0) {
-		c->valid = x.carried;
-		vc->exits[x.kind]++;
-		err = exit_handler[x.kind](vc, &x);
-	}
-	if (err == 0)
+	if (err == 0 && (err = vcpu_leave(vc, &x)) == 0)
 		return STEP_again;
-	vm_request_end(vm, VM_failed);
+	vm_request_end(vc->vm, VM_failed);
 	return STEP_ended;
 }
 

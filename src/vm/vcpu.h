@@ -4,3 +4,8 @@
 #include "vm/vm.h"
 
 extern const struct cpu_ops vcpu_cpu_ops;	/* the machine around the processor */
+
+/* The two halves of vcpu_step around engine->run, for those who drive an engine themselves (lockstep):
+ * events and time before, the exit's handler after (0 or a negative error). */
+enum step vcpu_enter(struct vcpu *vc);
+int vcpu_leave(struct vcpu *vc, struct vexit *x);
