@@ -111,6 +111,18 @@ struct regent_stats {
 };
 int regent_stats(struct regent_vm *vm, struct regent_stats *st);
 
+/* The same guest on two engines (one vCPU, time counted in instructions, no input), registers compared at
+ * every block boundary of the second and RAM every memory_every instructions (0: at the end). */
+struct regent_lockstep {
+	size_t size;			/* sizeof(struct regent_lockstep) */
+	uint64_t limit, memory_every;	/* instructions */
+	uint64_t instructions, boundaries;	/* results from here on */
+	int differs;			/* 1: text tells how */
+	enum regent_end end;
+	char text[8192];
+};
+int regent_lockstep(const struct regent_config *cfg, const char *ref, const char *test, struct regent_lockstep *io);
+
 #ifdef __cplusplus
 }
 #endif

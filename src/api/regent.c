@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api/regent.c - the library's virtual machine: config in, one struct vm with its console out. */
-#include "regent.h"
+#include "api/api.h"
 #include "control/gdb.h"
 #include "cpu/access.h"
 #include "cpu/sysreg.h"
@@ -149,8 +149,14 @@ host_failed(void *ctx, int error)
 
 /* ---- opening ---- */
 
-static int
-open_fail(int code, const char *what, const char *why)
+struct vm *
+regent_vm_of(struct regent_vm *v)
+{
+	return v->vm;
+}
+
+int
+regent_open_fail(int code, const char *what, const char *why)
 {
 	snprintf(open_error, sizeof(open_error), "%s: %s", what, why);
 	return -code;
@@ -161,15 +167,15 @@ static int
 config_check(const struct regent_config *cfg)
 {
 	if (cfg->kernel == NULL)
-		return open_fail(REGENT_E_usage, "--kernel", "is missing; name the kernel to boot");
+		return regent_open_fail(REGENT_E_usage, "--kernel", "is missing; name the kernel to boot");
 	if (cfg->memory < MEMORY_MIN || cfg->memory > MEMORY_MAX || cfg->memory % PAGE_SIZE != 0)
-		return open_fail(REGENT_E_usage, "--memory", "choose 2M to 512G, in whole pages of 4 KiB");
+		return regent_open_fail(REGENT_E_usage, "--memory", "choose 2M to 512G, in whole pages of 4 KiB");
 	if (cfg->cpus < 1 || cfg->cpus > VM_CPUS_MAX)
-		return open_fail(REGENT_E_usage, "--cpus", "choose 1 to 64");
+		return regent_open_fail(REGENT_E_usage, "--cpus", "choose 1 to 64");
 	if (cfg->debug_exit_port < -1 || cfg->debug_exit_port > UINT16_MAX)
-		return open_fail(REGENT_E_usage, "--debug-exit", "choose a port from 0x1 to 0xffff");
+		return regent_open_fail(REGENT_E_usage, "--debug-exit", "choose a port from 0x1 to 0xffff");
 	if (cfg->machine != NULL && strcmp(cfg->machine, "regent-1") != 0)
-		return open_fail(REGENT_E_usage, "--machine", "is unknown; there is regent-1");
+		return regent_open_fail(REGENT_E_usage, "--machine", "is unknown; there is regent-1");
 	return 0;
 }
 
@@ -181,7 +187,7 @@ engine_choose(const struct regent_config *cfg, const struct engine **engine)
 	if (strcmp(name, "auto") == 0)
 		name = regent_engine_name(0);
 	if ((*engine = engine_by_name(name)) == NULL)
-		return open_fail(REGENT_E_usage, "--engine", "is not built in; see `regent cpus` for what is");
+		return regent_open_fail(REGENT_E_usage, "--engine", "is not built in; see `regent cpus` for what is");
 	return 0;
 }
 
@@ -209,7 +215,7 @@ console_fds(struct regent_vm *v, const struct regent_config *cfg, struct serial_
 		break;
 	}
 	if (cfg->serial_path == NULL || cfg->serial_path[0] == '\0')
-		return open_fail(REGENT_E_usage, "--serial", "names no file");
+		return regent_open_fail(REGENT_E_usage, "--serial", "names no file");
 	snprintf(v->serial_name, sizeof(v->serial_name), "%s", cfg->serial_path);
 	v->serial_file = open(cfg->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
 	if (v->serial_file < 0) {
@@ -232,7 +238,7 @@ console_open(struct regent_vm *v, const struct regent_config *cfg)
 	if ((rc = console_fds(v, cfg, &s)) != 0)
 		return rc;
 	if ((s.in_fd >= 0 || s.out_fd >= 0) && (v->serial = serial_open(&s, &client)) == NULL)
-		return open_fail(REGENT_E_memory, "--serial", "no memory for its buffers");
+		return regent_open_fail(REGENT_E_memory, "--serial", "no memory for its buffers");
 	return 0;
 }
 
@@ -247,18 +253,18 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 	char err[ERROR_MAX - 64] = "", lost[512];
 
 	if (cpu_model_make(&probe, cfg->cpu, engine->software, err, sizeof(err), lost, sizeof(lost)) != 0)
-		return open_fail(REGENT_E_usage, "--cpu", err);
+		return regent_open_fail(REGENT_E_usage, "--cpu", err);
 	if (v->serial != NULL) {
 		mc.serial.write = board_write;
 		mc.serial.want_input = board_want_input;
 		mc.serial.ctx = v;
 	}
 	if ((v->vm = vm_open(&vc, err, sizeof(err))) == NULL)
-		return open_fail(REGENT_E_memory, "--memory, --cpus", err);
+		return regent_open_fail(REGENT_E_memory, "--memory, --cpus", err);
 	if (v->vm->lost[0] != '\0')
 		LOG(cpu, warn, "this host lacks what the CPU model has: %s", v->vm->lost);
 	if (machine_build(v->vm, &mc, err, sizeof(err)) != 0)
-		return open_fail(REGENT_E_host, "--machine", err);
+		return regent_open_fail(REGENT_E_host, "--machine", err);
 	return 0;
 }
 
@@ -290,7 +296,7 @@ regent_open(struct regent_vm **vm, const struct regent_config *given)
 	if ((rc = config_check(&cfg)) != 0 || (rc = engine_choose(&cfg, &engine)) != 0)
 		return rc;
 	if ((v = calloc(1, sizeof(*v))) == NULL)
-		return open_fail(REGENT_E_memory, "regent", "no memory for a machine");
+		return regent_open_fail(REGENT_E_memory, "regent", "no memory for a machine");
 	v->serial_file = -1;
 	v->engine = engine->name;
 	v->gdb_where = cfg.gdb != NULL ? strdup(cfg.gdb) : NULL;

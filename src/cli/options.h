@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli/options.h - what the options of `run` and `lockstep` come to. */
+#pragma once
+#include "cli/stats.h"
+#include "regent.h"
+
+enum { MODULES_MAX = 32 };
+
+struct options {
+	struct regent_config cfg;
+	const char *modules[MODULES_MAX + 1];
+	unsigned nmodules;
+	enum stats_form stats;
+	const char *engines;			/* lockstep: "REFERENCE,TEST" */
+	uint64_t limit, compare_memory;		/* lockstep: instructions */
+};
+#define OPTIONS_INIT { .cfg = REGENT_CONFIG_INIT }
+
+/* argv[0] is the subcommand. 0, or an exit status after one line on stderr. */
+int options_parse(struct options *q, const char *command, int argc, char **argv);
