@@ -23,9 +23,20 @@ int MUST_CHECK paging_walk(struct cpu *c, uint64_t lin, unsigned acc, gpa_t *gpa
 bool paging_peek(struct cpu *c, uint64_t lin, gpa_t *gpa);
 
 /* Host address of [lin, lin + size) for a RAM access that does not cross a page, else NULL with
- * *res OK (device or page crossing: use lin_read/lin_write) or FAULT. After a write through the
- * pointer call lin_written() when it returned one for ACC_write. Fast path in line below. */
+ * *res OK (device, page crossing, or a write to a page with code: use lin_read, lin_write or
+ * lin_rmw) or FAULT. Good until the next safe point or flush. Fast path in line below. */
 uint8_t *lin_hva_slow(struct cpu *c, uint64_t lin, unsigned size, unsigned acc, int *res);
+
+/* Where the instruction bytes of the page of lin are, after the checks of a fetch; host is NULL for
+ * what is not RAM (then use lin_read_slow with ACC_exec). Good until c->flushes changes. */
+int MUST_CHECK lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **e);
+
+static inline int MUST_CHECK
+lin_code(struct cpu *c, uint64_t lin, const struct code_entry **e)
+{
+	*e = &c->code[c->cpl == 3 ? CODE_user : CODE_super][lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+	return (*e)->tag == (lin & PAGE_MASK) ? OK : lin_code_slow(c, lin, e);
+}
 
 /* size bytes (1..64) from or to guest memory at linear address lin. */
 int MUST_CHECK lin_read_slow(struct cpu *c, uint64_t lin, void *to, unsigned size, unsigned acc);
@@ -40,7 +51,7 @@ int MUST_CHECK lin_probe(struct cpu *c, uint64_t lin, unsigned size, unsigned ac
 typedef uint64_t lin_rmw_fn(void *ctx, uint64_t old);
 int MUST_CHECK lin_rmw_slow(struct cpu *c, uint64_t lin, unsigned size, bool lock, lin_rmw_fn *fn, void *ctx);
 
-/* Flushes. A page given to INVLPG; one PCID; everything but globals; everything. */
+/* Flushes; allowed to drop more than asked. A page given to INVLPG; one PCID; everything but globals; everything. */
 void tlb_flush_page(struct cpu *c, uint64_t lin);
 void tlb_flush_all(struct cpu *c, bool globals);
 void tlb_flush_view(struct cpu *c, enum tlb_view view);
@@ -52,6 +63,11 @@ void cpu_code_protect(struct cpu *c, gpa_t gpa);
 
 /* A vCPU in guest code calls this at a safe point when ATT_tlb is set. */
 void cpu_shootdown_serve(struct cpu *c);
+
+/* Between these two a vCPU may use lin_* and its TLB (engine->run and step, event delivery), and
+ * must come to a safe point soon after ATT_tlb is set; outside of them others need not wait for it. */
+void cpu_guest_enter(struct cpu *c);
+void cpu_guest_leave(struct cpu *c);
 
 static inline uint8_t *
 lin_hva(struct cpu *c, uint64_t lin, unsigned size, unsigned acc, int *res)

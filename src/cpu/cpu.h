@@ -95,8 +95,16 @@ struct tlb {
 	struct tlb_entry stack;
 };
 
+/* Pages that instructions were fetched from; see lin_code. */
+enum code_view { CODE_super /* CPL < 3 */, CODE_user, CODE_VIEWS };
+struct code_entry {
+	uint64_t tag;		/* as in struct tlb_entry */
+	gpa_t gpa;		/* of the page */
+	const uint8_t *host;	/* of the page; NULL: not RAM */
+};
+
 /* What cpu->flushed is told after a change of mappings. */
-enum tlb_flush { FLUSH_page /* of lin */, FLUSH_nonglobal /* CR3 write */, FLUSH_all };
+enum tlb_flush { FLUSH_page /* of lin; it may be a large one */, FLUSH_nonglobal /* CR3 write */, FLUSH_all };
 
 struct bt_state;	/* the translator's part, opaque here */
 struct cpu_model;	/* cpuid.h */
@@ -123,6 +131,7 @@ struct cpu {
 
 	/* -- asked by other threads -- */
 	_Atomic uint32_t attention;
+	_Atomic uint32_t in_guest;	/* may touch guest memory by its TLB: cpu_guest_enter .. cpu_guest_leave */
 
 	/* -- lent, not owned -- */
 	const struct cpu_ops *ops;
@@ -136,6 +145,8 @@ struct cpu {
 	void (*flushed)(struct cpu *c, enum tlb_flush what, uint64_t lin);
 
 	struct tlb tlb[TLB_VIEWS];
+	struct code_entry code[CODE_VIEWS][TLB_ENTRIES];
+	uint64_t flushes;		/* of the TLB, whole or in part: caches by linear address compare it */
 	struct paging_state *paging_state;	/* owned: cpu/paging.c's own (PDPTEs, PCIDs, statistics) */
 	struct debug_state *debug;		/* owned by the debugger, NULL when none: breakpoints */
 	struct interp *interp;			/* owned by engine/interp */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mem/mem.c - guest RAM: regions of one memfd, and one flag byte and one generation per page.
+/* mem/mem.c - guest RAM: regions of one memfd, and one word of flags and generation per page.
  *
  *	gpa    0 .. low end <= 3 GiB      region 0
  *	       4 GiB .. high end          region 1, when RAM is larger
  *	       anywhere free              one more region for each mem_add
  *
  * Regions are only ever added, and published by the count, so that looking one up takes no lock.
- * Flags and generations are zero-filled mappings: pages nobody touches cost nothing.
+ * The words are a zero-filled mapping: those of pages nobody touches cost nothing.
  */
 #include "mem/mem.h"
 #include <errno.h>
@@ -18,14 +18,14 @@
 
 #define FOUR_GIB ((uint64_t)4 << MEM_HOLE_SHIFT)
 #define GPA_LIMIT ((uint64_t)1 << 52)	/* no processor has wider physical addresses */
-enum { REGIONS_MAX = 16 };
+enum { REGIONS_MAX = 16, FLAGS_BITS = 8 };
+#define CHANGE ((uint64_t)1 << FLAGS_BITS)
 
 struct region {
 	gpa_t base;
 	uint64_t size;
 	uint8_t *host;			/* owned mapping of the memfd */
-	_Atomic uint8_t *flags;		/* owned, one a page: enum mem_page_flag */
-	_Atomic uint32_t *changes;	/* owned, one a page: generation minus one */
+	_Atomic uint64_t *page;		/* owned, one a page: low byte enum mem_page_flag, above it changes */
 	uint64_t first_page;		/* mem_page_index of the first */
 };
 
@@ -40,6 +40,8 @@ struct mem {
 
 	pthread_rwlock_t watching;	/* guards the list; held for reading while watchers run */
 	struct mem_watcher *watchers;
+
+	struct mem_cpus *cpus;		/* cpu/shootdown.c's */
 };
 
 static void *
@@ -60,26 +62,21 @@ unmap(void *p, size_t size)
 static void
 region_close(struct region *r)
 {
-	uint64_t pages = r->size >> PAGE_SHIFT;
-
 	unmap(r->host, r->size);
-	unmap((void *)r->flags, pages * sizeof(*r->flags));
-	unmap((void *)r->changes, pages * sizeof(*r->changes));
+	unmap((void *)r->page, (r->size >> PAGE_SHIFT) * sizeof(*r->page));
 }
 
 static int
 region_open(struct mem *m, struct region *r, gpa_t base, uint64_t size)
 {
 	enum { OWN = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
-	uint64_t pages = size >> PAGE_SHIFT;
 
 	*r = (struct region){ .base = base, .size = size, .first_page = m->fd_size >> PAGE_SHIFT };
 	if (ftruncate(m->fd, (off_t)(m->fd_size + size)) != 0)
 		return -1;
 	r->host = map(size, MAP_SHARED | MAP_NORESERVE, m->fd, m->fd_size);
-	r->flags = map(pages * sizeof(*r->flags), OWN, -1, 0);
-	r->changes = map(pages * sizeof(*r->changes), OWN, -1, 0);
-	if (r->host == NULL || r->flags == NULL || r->changes == NULL) {
+	r->page = map((size >> PAGE_SHIFT) * sizeof(*r->page), OWN, -1, 0);
+	if (r->host == NULL || r->page == NULL) {
 		region_close(r);
 		return -1;
 	}
@@ -231,17 +228,24 @@ tell_watchers(struct mem *m, gpa_t gpa, size_t len)
 	pthread_rwlock_unlock(&m->watching);
 }
 
-/* [gpa, gpa + len) lies in one page of r. The bytes stand in memory already. */
-static void
-page_dirty(struct mem *m, struct region *r, gpa_t gpa, size_t len)
+static _Atomic uint64_t *
+page_word(struct mem *m, gpa_t gpa)
 {
-	uint64_t page = (gpa - r->base) >> PAGE_SHIFT;
-	uint8_t flags = atomic_load(&r->flags[page]);
+	struct region *r = region_of(m, gpa, 1);
+
+	return r == NULL ? NULL : &r->page[(gpa - r->base) >> PAGE_SHIFT];
+}
+
+/* [gpa, gpa + len) lies in the page of that word. The bytes stand in memory already. */
+static void
+page_dirty(struct mem *m, _Atomic uint64_t *word, gpa_t gpa, size_t len)
+{
+	uint64_t flags = atomic_load(word);
 
 	if (!(flags & MEM_dirty))
-		flags = atomic_fetch_or(&r->flags[page], MEM_dirty);
+		flags = atomic_fetch_or(word, MEM_dirty);
 	if (flags & MEM_code) {
-		atomic_fetch_add(&r->changes[page], 1);
+		atomic_fetch_add(word, CHANGE);
 		tell_watchers(m, gpa, len);
 	}
 }
@@ -260,7 +264,7 @@ mem_dirty(struct mem *m, gpa_t gpa, size_t len)
 		here = PAGE_SIZE - (size_t)(gpa & ~PAGE_MASK);
 		if (here > len)
 			here = len;
-		page_dirty(m, r, gpa, here);
+		page_dirty(m, &r->page[(gpa - r->base) >> PAGE_SHIFT], gpa, here);
 	}
 }
 
@@ -290,43 +294,63 @@ mem_write(struct mem *m, gpa_t gpa, const void *from, size_t len)
 uint8_t
 mem_page_flags(struct mem *m, gpa_t gpa)
 {
-	struct region *r = region_of(m, gpa, 1);
+	_Atomic uint64_t *word = page_word(m, gpa);
 
-	return r == NULL ? 0 : atomic_load(&r->flags[(gpa - r->base) >> PAGE_SHIFT]);
+	return word == NULL ? 0 : (uint8_t)atomic_load(word);
 }
 
 void
 mem_page_set(struct mem *m, gpa_t gpa, uint8_t flags)
 {
-	struct region *r = region_of(m, gpa, 1);
-	_Atomic uint8_t *f;
+	_Atomic uint64_t *word = page_word(m, gpa);
 
-	if (r == NULL)
-		return;
-	f = &r->flags[(gpa - r->base) >> PAGE_SHIFT];
-	if ((atomic_load(f) & flags) != flags)
-		atomic_fetch_or(f, flags);
+	if (word != NULL && (atomic_load(word) & flags) != flags)
+		atomic_fetch_or(word, flags);
 }
 
 void
 mem_page_clear(struct mem *m, gpa_t gpa, uint8_t flags)
 {
-	struct region *r = region_of(m, gpa, 1);
+	_Atomic uint64_t *word = page_word(m, gpa);
+	uint64_t old, new;
 
-	if (r != NULL)
-		atomic_fetch_and(&r->flags[(gpa - r->base) >> PAGE_SHIFT], (uint8_t)~flags);
+	if (word == NULL)
+		return;
+	if (flags & MEM_code)
+		flags |= MEM_sealed;
+	old = atomic_load(word);
+	do {
+		new = old & ~(uint64_t)flags;
+		if (old & flags & MEM_code)
+			new += CHANGE;
+	} while (!atomic_compare_exchange_weak(word, &old, new));
+}
+
+bool
+mem_page_seal(struct mem *m, gpa_t gpa)
+{
+	_Atomic uint64_t *word = page_word(m, gpa);
+	uint64_t old = word == NULL ? 0 : atomic_load(word);
+
+	while (old & MEM_code)
+		if (atomic_compare_exchange_weak(word, &old, old | MEM_sealed))
+			return true;
+	return false;
 }
 
 uint32_t
 mem_page_generation(struct mem *m, gpa_t gpa)
 {
-	struct region *r = region_of(m, gpa, 1);
-	uint32_t changes;
+	_Atomic uint64_t *word = page_word(m, gpa);
 
-	if (r == NULL)
-		return 0;
-	changes = atomic_load(&r->changes[(gpa - r->base) >> PAGE_SHIFT]);
-	return changes == UINT32_MAX ? 1 : changes + 1;
+	/* Never 0, even when it wraps. */
+	return word == NULL ? 0 : (uint32_t)((atomic_load(word) >> FLAGS_BITS) % UINT32_MAX) + 1;
+}
+
+struct mem_cpus **
+mem_cpus(struct mem *m)
+{
+	return &m->cpus;
 }
 
 uint64_t

@@ -25,6 +25,7 @@ enum { PAGE_SHIFT = 12, PAGE_SIZE = 1 << PAGE_SHIFT };
 enum mem_page_flag {
 	MEM_dirty = 1 << 0,	/* written since the last mem_dirty_collect */
 	MEM_code  = 1 << 1,	/* an engine holds a decoded or translated copy */
+	MEM_sealed = 1 << 2	/* MEM_code, and no vCPU can write it unseen: cpu_code_protect is done */
 };
 
 struct mem;
@@ -63,7 +64,9 @@ bool mem_write(struct mem *m, gpa_t gpa, const void *from, size_t len);
 /* The flags of the page that holds gpa (RAM only). */
 uint8_t mem_page_flags(struct mem *m, gpa_t gpa);
 void mem_page_set(struct mem *m, gpa_t gpa, uint8_t flags);
+/* Clearing MEM_code counts as a change of the code: what was copied before is stale. */
 void mem_page_clear(struct mem *m, gpa_t gpa, uint8_t flags);
+bool mem_page_seal(struct mem *m, gpa_t gpa);	/* sets MEM_sealed; false: not MEM_code (any more) */
 
 /* Counts the changes of the code bytes in the page of gpa; starts at 1, 0 for what is not RAM. */
 uint32_t mem_page_generation(struct mem *m, gpa_t gpa);
@@ -73,6 +76,10 @@ uint64_t mem_page_index(struct mem *m, gpa_t gpa);
 
 /* The n-th region, for engines that map guest memory themselves; false behind the last. */
 bool mem_region(const struct mem *m, unsigned n, gpa_t *base, uint64_t *size, uint8_t **host);
+
+/* Where cpu/shootdown.c keeps who runs on this memory. */
+struct mem_cpus;
+struct mem_cpus **mem_cpus(struct mem *m);
 
 void mem_watch(struct mem *m, struct mem_watcher *w);
 void mem_unwatch(struct mem *m, struct mem_watcher *w);

@@ -106,7 +106,12 @@ code_pages(void)
 	mem_unwatch(m, &w);
 	mem_write(m, 0x2000, "a", 1);
 	CHECK_EQ(seen.calls, 1);
-	CHECK_EQ(mem_page_generation(m, 0x2000), 3);
+	CHECK_EQ(mem_page_generation(m, 0x2000), 4);
+	CHECK(mem_page_seal(m, 0x2000));
+	CHECK_EQ(mem_page_flags(m, 0x2000), MEM_code | MEM_dirty | MEM_sealed);
+	mem_page_clear(m, 0x2000, MEM_code);
+	CHECK(!mem_page_seal(m, 0x2000));
+	CHECK_EQ(mem_page_flags(m, 0x2000), MEM_dirty);
 	mem_close(m);
 }
 

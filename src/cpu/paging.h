@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cpu/paging.h - what paging.c, tlb.c, access.c and shootdown.c share, and nobody else.
+ *
+ *	access.c (lin_*) -> tlb.c (fill) -> paging.c (walk)
+ *	                       ^-- shootdown.c (others take write entries away)
+ */
+#pragma once
+#include "cpu/access.h"
+
+/* A translation found by a page walk. */
+struct walk {
+	gpa_t gpa;		/* of the byte at the linear address */
+	uint8_t shift;		/* log2 of the page's size: 12, 21, 22, 30 */
+	bool user, writable, nx;	/* all levels together */
+	bool global, dirty;
+};
+
+/* What the TLB must know of its entries beside the entries themselves; one for each array. */
+enum { TLB_WORDS = TLB_ENTRIES / 64 };
+struct tlb_notes {
+	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];	/* a bit per entry */
+	uint8_t shift[TLB_ENTRIES];	/* of the page, when large */
+};
+
+enum { SHOOT_PAGES = 16 };
+struct paging_state {
+	uint64_t pdpte[4];		/* PAE: loaded with CR3 */
+	struct tlb_notes read[TLB_VIEWS], write[TLB_VIEWS], code[CODE_VIEWS];
+	struct code_entry device;	/* lin_code's answer for a page that is not RAM */
+
+	/* Requests of other vCPUs to give up write entries; the registry's lock guards the list. */
+	gpa_t shoot[SHOOT_PAGES];
+	unsigned shoots;		/* in the list; more than SHOOT_PAGES: all entries */
+	_Atomic uint64_t asked;		/* requests ever made */
+	_Atomic uint64_t served;	/* requests ever served */
+	struct cpu *next;		/* on the same memory; under the registry's lock */
+};
+
+/* FAULT with #PF or #GP (not canonical) raised. Sets A, and D for a write. */
+int MUST_CHECK paging_translate(struct cpu *c, uint64_t lin, unsigned acc, struct walk *w);
+
+/* Reads the four PDPTEs of PAE paging from cr3; false, and nothing loaded, when a reserved bit is set. */
+bool paging_load_pdptes(struct cpu *c, uint64_t cr3);
+
+/* One page of an access: host is NULL for what is not RAM. */
+struct place {
+	uint8_t *host;
+	gpa_t gpa;
+	bool code;		/* a write must be told to mem_dirty */
+};
+int MUST_CHECK tlb_place(struct cpu *c, uint64_t lin, unsigned acc, struct place *p);
+
+void tlb_init(struct cpu *c);
+/* Drop the write entries for one page of RAM, whatever its linear addresses; NULL: all. */
+void tlb_drop_writes(struct cpu *c, const uint8_t *host_page);
+
+/* shootdown.c: who shares this memory. -1 with errno. */
+int shootdown_join(struct cpu *c);
+void shootdown_leave(struct cpu *c);
+/* One at a time among the vCPUs of a memory: locked accesses that the host can't do in one. */
+void shootdown_split_lock(struct cpu *c);
+void shootdown_split_unlock(struct cpu *c);

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cpu/tlb.c - the software TLB: direct-mapped arrays of page tags, filled from page walks.
+ *
+ * For each view (who accesses) one array for reads and one for writes, and for each privilege one
+ * for instruction fetch. An entry says that the access needs no more checks: a write entry exists
+ * only when D is set, the page is MEM_dirty and holds no code.
+ *
+ * All entries belong to the present CR3: nothing is tagged by PCID. A CR3 write drops all but the
+ * global ones, which the architecture allows whatever NOFLUSH says.
+ */
+#include "cpu/paging.h"
+#include <string.h>
+
+enum { ARRAYS = 2 * TLB_VIEWS + CODE_VIEWS };
+
+/* One of the arrays: its tags stand `stride` words apart. */
+struct array {
+	uint64_t *tag;
+	size_t stride;
+	struct tlb_notes *notes;
+};
+
+static struct array
+array_at(struct cpu *c, unsigned i)
+{
+	struct paging_state *s = c->paging_state;
+	enum { DATA = sizeof(struct tlb_entry) / 8, CODE = sizeof(struct code_entry) / 8 };
+
+	if (i < TLB_VIEWS)
+		return (struct array){ &c->tlb[i].read[0].tag, DATA, &s->read[i] };
+	i -= TLB_VIEWS;
+	if (i < TLB_VIEWS)
+		return (struct array){ &c->tlb[i].write[0].tag, DATA, &s->write[i] };
+	i -= TLB_VIEWS;
+	return (struct array){ &c->code[i][0].tag, CODE, &s->code[i] };
+}
+
+static unsigned
+index_of(uint64_t lin)
+{
+	return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
+}
+
+static void
+note(struct tlb_notes *n, unsigned i, const struct walk *w)
+{
+	uint64_t bit = 1ull << (i % 64);
+
+	n->used[i / 64] |= bit;
+	n->global[i / 64] = w->global ? n->global[i / 64] | bit : n->global[i / 64] & ~bit;
+	n->large[i / 64] = w->shift != PAGE_SHIFT ? n->large[i / 64] | bit : n->large[i / 64] & ~bit;
+	n->shift[i] = w->shift;
+}
+
+static void
+drop_word(struct array *a, unsigned word, uint64_t which)
+{
+	uint64_t left = which & a->notes->used[word];
+
+	a->notes->used[word] &= ~which;
+	for (; left != 0; left &= left - 1)
+		a->tag[(word * 64 + (unsigned)__builtin_ctzll(left)) * a->stride] = TLB_EMPTY;
+}
+
+static void
+drop_index(struct array *a, unsigned i)
+{
+	drop_word(a, i / 64, 1ull << (i % 64));
+}
+
+static void
+drop_all(struct array *a, bool globals)
+{
+	unsigned word;
+
+	for (word = 0; word < TLB_WORDS; word++)
+		drop_word(a, word, globals ? UINT64_MAX : ~a->notes->global[word]);
+}
+
+/* The entry of the page of lin, and every entry made from the same large page. */
+static void
+drop_page(struct array *a, uint64_t lin)
+{
+	unsigned word, i = index_of(lin);
+	uint64_t left;
+
+	if (a->tag[i * a->stride] == (lin & PAGE_MASK))
+		drop_index(a, i);
+	for (word = 0; word < TLB_WORDS; word++)
+		for (left = a->notes->used[word] & a->notes->large[word]; left != 0; left &= left - 1) {
+			i = word * 64 + (unsigned)__builtin_ctzll(left);
+			if ((a->tag[i * a->stride] ^ lin) >> a->notes->shift[i] == 0)
+				drop_index(a, i);
+		}
+}
+
+/* After a flush: the copies of entries, and of what they said, go as well. */
+static void
+tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
+{
+	unsigned view;
+
+	for (view = 0; view < TLB_VIEWS; view++)
+		c->tlb[view].stack.tag = TLB_EMPTY;
+	c->flushes++;
+	if (c->flushed != NULL)
+		c->flushed(c, what, lin);
+}
+
+void
+tlb_flush_page(struct cpu *c, uint64_t lin)
+{
+	struct array a;
+	unsigned i;
+
+	for (i = 0; i < ARRAYS; i++) {
+		a = array_at(c, i);
+		drop_page(&a, lin);
+	}
+	tell(c, FLUSH_page, lin);
+}
+
+void
+tlb_flush_all(struct cpu *c, bool globals)
+{
+	struct array a;
+	unsigned i;
+
+	for (i = 0; i < ARRAYS; i++) {
+		a = array_at(c, i);
+		drop_all(&a, globals);
+	}
+	tell(c, globals ? FLUSH_all : FLUSH_nonglobal, 0);
+}
+
+void
+tlb_flush_view(struct cpu *c, enum tlb_view view)
+{
+	struct array a = array_at(c, view);
+
+	drop_all(&a, true);
+	a = array_at(c, TLB_VIEWS + view);
+	drop_all(&a, true);
+	c->tlb[view].stack.tag = TLB_EMPTY;
+}
+
+static const uint8_t *
+host_of(const struct tlb_entry *e)
+{
+	return (const uint8_t *)(uintptr_t)(e->tag + e->delta);
+}
+
+void
+tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
+{
+	struct array a;
+	unsigned view, word, i;
+	uint64_t left;
+
+	for (view = 0; view < TLB_VIEWS; view++) {
+		a = array_at(c, TLB_VIEWS + view);
+		c->tlb[view].stack.tag = TLB_EMPTY;
+		for (word = 0; word < TLB_WORDS; word++)
+			for (left = a.notes->used[word]; left != 0; left &= left - 1) {
+				i = word * 64 + (unsigned)__builtin_ctzll(left);
+				if (host_page == NULL || host_of(&c->tlb[view].write[i]) == host_page)
+					drop_index(&a, i);
+			}
+	}
+}
+
+void
+tlb_init(struct cpu *c)
+{
+	struct array a;
+	unsigned i, n;
+
+	for (i = 0; i < ARRAYS; i++) {
+		a = array_at(c, i);
+		memset(a.notes, 0, sizeof(*a.notes));
+		for (n = 0; n < TLB_ENTRIES; n++)
+			a.tag[n * a.stride] = TLB_EMPTY;
+	}
+	for (i = 0; i < TLB_VIEWS; i++)
+		c->tlb[i].stack.tag = TLB_EMPTY;
+	c->paging_state->device.tag = TLB_EMPTY;
+}
+
+static enum tlb_view
+view_for(const struct cpu *c, unsigned acc)
+{
+	if (acc & ACC_system)
+		return cr4_smap(&c->r) ? TLB_super : TLB_super_ac;
+	return c->tlb_view;
+}
+
+static void
+fill(struct tlb_entry *e, struct tlb_notes *n, uint64_t lin, const uint8_t *host, const struct walk *w)
+{
+	unsigned i = index_of(lin);
+
+	e[i].tag = lin & PAGE_MASK;
+	e[i].delta = (uintptr_t)host - (lin & PAGE_MASK);
+	note(n, i, w);
+}
+
+/* p->code when the page holds code; else a write entry is made. */
+static void
+fill_write(struct cpu *c, enum tlb_view v, uint64_t lin, const uint8_t *host, const struct walk *w, struct place *p)
+{
+	p->code = mem_page_flags(c->mem, w->gpa) & MEM_code;
+	if (p->code)
+		return;
+	mem_page_set(c->mem, w->gpa, MEM_dirty);
+	fill(c->tlb[v].write, &c->paging_state->write[v], lin, host, w);
+}
+
+int
+tlb_place(struct cpu *c, uint64_t lin, unsigned acc, struct place *p)
+{
+	enum tlb_view v = view_for(c, acc);
+	const struct tlb_entry *e = &(acc & ACC_write ? c->tlb[v].write : c->tlb[v].read)[index_of(lin)];
+	struct walk w;
+	uint8_t *host;
+
+	*p = (struct place){ 0 };
+	if (!(acc & ACC_exec) && e->tag == (lin & PAGE_MASK)) {
+		p->host = (uint8_t *)(uintptr_t)(lin + e->delta);
+		return OK;
+	}
+	if (paging_translate(c, lin, acc, &w) != OK)
+		return FAULT;
+	p->gpa = w.gpa;
+	host = mem_put(c->mem, w.gpa & PAGE_MASK, PAGE_SIZE);
+	if (host == NULL)
+		return OK;
+	p->host = host + (w.gpa & ~PAGE_MASK);
+	if (acc & ACC_exec)
+		return OK;
+	fill(c->tlb[v].read, &c->paging_state->read[v], lin, host, &w);
+	if (acc & ACC_write)
+		fill_write(c, v, lin, host, &w, p);
+	return OK;
+}
+
+int
+lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **out)
+{
+	enum code_view v = c->cpl == 3 ? CODE_user : CODE_super;
+	unsigned i = index_of(lin);
+	struct code_entry *e = &c->code[v][i];
+	const uint8_t *host;
+	struct walk w;
+
+	if (paging_translate(c, lin, ACC_exec, &w) != OK)
+		return FAULT;
+	host = mem_get(c->mem, w.gpa & PAGE_MASK, PAGE_SIZE);
+	if (host == NULL)
+		e = &c->paging_state->device;
+	else
+		note(&c->paging_state->code[v], i, &w);
+	*e = (struct code_entry){ .tag = lin & PAGE_MASK, .gpa = w.gpa & PAGE_MASK, .host = host };
+	*out = e;
+	return OK;
+}
