@@ -56,6 +56,7 @@ cli_status(int err)
 	case REGENT_E_io:
 	case REGENT_E_memory:
 	case REGENT_E_format:
+	case REGENT_E_engine:
 	case REGENT_E_noreg:
 		return STATUS_usage;
 	default:
