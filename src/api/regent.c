@@ -187,7 +187,7 @@ engine_choose(const struct regent_config *cfg, const struct engine **engine)
 	if (strcmp(name, "auto") == 0)
 		name = regent_engine_name(0);
 	if ((*engine = engine_by_name(name)) == NULL)
-		return regent_open_fail(REGENT_E_usage, "--engine", "is not built in; see `regent cpus` for what is");
+		return regent_open_fail(REGENT_E_engine, "--engine", "is not built in; see `regent cpus` for what is");
 	return 0;
 }
 
