@@ -11,6 +11,7 @@
 #include "cpu/access.h"
 #include "cpu/debug.h"
 #include "vm/kvmclock.h"
+#include "vm/sched.h"
 #include <assert.h>
 
 enum { SIPI_SHIFT = 12 /* start-up vector to base address */, VEC_SPURIOUS = -1 };
@@ -275,24 +276,38 @@ vcpu_take_interrupt(struct vcpu *vc)
 	c->irq_window = c->r.nmi_pending || (vc->apic_ops != NULL && vc->apic_ops->pending(vc->apic) >= 0);
 }
 
+/* While the VM is paused, or a debugger steps another vCPU, this one stands still. */
+static bool
+vcpu_parks(struct vcpu *vc)
+{
+	struct vm *vm = vc->vm;
+	bool park = vm->pause || vc->held;
+
+	if (park != vc->parked) {
+		vc->parked = park;
+		vm->paused += park ? 1u : -1u;
+		pthread_cond_broadcast(&vm->changed);
+	}
+	return park;
+}
+
 /* Everything that others asked of this vCPU, and events. VM lock held. */
 static enum step
 vcpu_attend(struct vcpu *vc)
 {
 	struct vm *vm = vc->vm;
 	struct cpu *c = &vc->cpu;
-	uint32_t asked = atomic_exchange(&c->attention, 0);
+	uint32_t asked = atomic_exchange(&c->attention, 0) | vc->asked;
 
+	vc->asked = 0;
 	if (asked & ATT_tlb)
 		cpu_shootdown_serve(c);
-	while ((vm->pause || vc->held) && vm->end == VM_running) {
-		vm->paused++;
-		pthread_cond_broadcast(&vm->changed);
-		pthread_cond_wait(&vm->changed, &vm->lock);
-		vm->paused--;
-	}
 	if (vm->end != VM_running)
 		return STEP_ended;
+	if (vcpu_parks(vc)) {
+		vc->asked = asked;
+		return STEP_blocked;
+	}
 	if (asked & ATT_init)
 		vcpu_take_init(vc);
 	if (asked & ATT_sipi)
@@ -398,6 +413,8 @@ vcpu_kick(struct vcpu *vc, uint32_t what)
 	pthread_mutex_lock(&vc->vm->lock);
 	pthread_cond_signal(&vc->wake);
 	pthread_mutex_unlock(&vc->vm->lock);
+	if (vc->sched != NULL)
+		sched_wake(vc);
 	if (vc->engine->kick != NULL)
 		vc->engine->kick(&vc->cpu);
 }

@@ -187,7 +187,7 @@ vcpu_sleep(struct vcpu *vc)
 	struct vm *vm = vc->vm;
 
 	pthread_mutex_lock(&vm->lock);
-	while (atomic_load(&vc->cpu.attention) == 0 && vm->end == VM_running && !vm->pause && !vm->counted)
+	while (atomic_load(&vc->cpu.attention) == 0 && vm->end == VM_running && (vc->parked || !vm->counted))
 		pthread_cond_wait(&vc->wake, &vm->lock);
 	pthread_mutex_unlock(&vm->lock);
 }
@@ -244,14 +244,24 @@ service_thread(void *arg)
 }
 
 int
-vm_start(struct vm *vm)
+vm_start_clock(struct vm *vm)
 {
 	vm->started = true;
-	if (!vm->counted) {
-		if (pthread_create(&vm->service, NULL, service_thread, vm) != 0)
-			return vm_fail(vm, -1, "can't start the timer thread: %s", strerror(errno));
-		vm->service_started = true;
-	}
+	if (vm->counted)
+		return 0;
+	if (pthread_create(&vm->service, NULL, service_thread, vm) != 0)
+		return vm_fail(vm, -1, "can't start the timer thread: %s", strerror(errno));
+	vm->service_started = true;
+	return 0;
+}
+
+int
+vm_start(struct vm *vm)
+{
+	int err = vm_start_clock(vm);
+
+	if (err != 0)
+		return err;
 	for (unsigned i = 0; i < vm->cpus; i++) {
 		if (pthread_create(&vm->vcpu[i]->thread, NULL, vcpu_thread, vm->vcpu[i]) != 0) {
 			vm_request_end(vm, VM_failed);
@@ -267,7 +277,7 @@ enum vm_end
 vm_wait(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
-	while (vm->started && vm->end == VM_running)
+	while (vm->started && (vm->end == VM_running || vm->on_pool > 0))
 		pthread_cond_wait(&vm->changed, &vm->lock);
 	pthread_mutex_unlock(&vm->lock);
 	for (unsigned i = 0; i < vm->cpus; i++) {
@@ -325,6 +335,7 @@ vm_resume(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm->pause = false;
-	pthread_cond_broadcast(&vm->changed);
+	for (unsigned i = 0; i < vm->cpus; i++)
+		vcpu_kick(vm->vcpu[i], ATT_kick);
 	pthread_mutex_unlock(&vm->lock);
 }

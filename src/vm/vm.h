@@ -12,7 +12,7 @@
 #include "vm/irq.h"
 #include <pthread.h>
 
-enum { VM_CPUS_MAX = 64 };
+enum { VM_CPUS_MAX = 64, SCHED_WEIGHT_ONE = 1024 };
 
 /* How a VM ended. */
 enum vm_end { VM_running, VM_poweroff, VM_reset, VM_panic, VM_shutdown /* triple fault */, VM_debug_exit,
@@ -31,6 +31,8 @@ struct vcpu_apic_ops {
 	void (*init)(void *apic);		/* INIT arrived: reset all but the id */
 };
 
+enum vcpu_sched_state { VCPU_sleeping, VCPU_queued, VCPU_running, VCPU_ended };
+
 struct vm;
 struct vcpu {
 	struct cpu cpu;			/* first */
@@ -42,9 +44,16 @@ struct vcpu {
 	uint64_t exits[EXIT__COUNT];
 	pthread_t thread;
 	bool thread_started, engine_opened;
+	bool parked;			/* stands still now; counted in vm->paused */
+	uint32_t asked;			/* attention that came while it was parked */
 	bool held;			/* stands still though the VM runs: a debugger steps another */
 	pthread_cond_t wake;		/* with vm->lock; signalled by vcpu_kick */
 	uint64_t counted;		/* cpu.retired that the counted clock has seen */
+	/* -- vm/sched.c's, under the pool's lock; sched is NULL for a vCPU with its own thread -- */
+	struct sched *sched;
+	struct vcpu *next_runnable;
+	uint64_t spent;			/* ns it ran, over its VM's weight */
+	uint8_t sched_state;		/* enum vcpu_sched_state */
 	/* kvmclock area, 0: none (vm/kvmclock.c) */
 	uint64_t kvmclock_gpa;
 };
@@ -65,8 +74,10 @@ struct vm {
 	pthread_t service;			/* fires timers */
 	bool service_started;
 	pthread_cond_t service_wake;
-	bool pause;				/* vCPUs wait at the top of the loop */
-	unsigned paused;			/* how many do */
+	unsigned weight;			/* share of a pool's threads; SCHED_WEIGHT_ONE / weight per ns */
+	unsigned on_pool;			/* vCPUs on a pool that have not ended */
+	bool pause;				/* vCPUs park at the top of the loop */
+	unsigned paused;			/* how many are parked */
 	pthread_cond_t changed;			/* end, pause, paused */
 	char error[256];			/* last failure, for people */
 	char lost[512];				/* CPU features asked for that this host lacks */
@@ -91,6 +102,7 @@ void vm_close(struct vm *vm);
 int vm_add_dev(struct vm *vm, struct dev *d);	/* takes ownership */
 
 int vm_start(struct vm *vm);			/* one thread per vCPU, and the service thread */
+int vm_start_clock(struct vm *vm);		/* only the service thread: sched_start runs the vCPUs */
 enum vm_end vm_wait(struct vm *vm);		/* until it ended; threads joined */
 void vm_request_end(struct vm *vm, enum vm_end how);	/* any thread, lock held or not (recursive lock) */
 int vm_fail(struct vm *vm, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vm/sched.h - many vCPUs on few threads.
+ *
+ * Runnable vCPUs wait in one queue, by the time they have had over their VM's weight; each of the
+ * pool's threads takes the one that had least. A slice ends after the quantum when others wait.
+ * Blocked vCPUs (HLT) are in no queue and cost nothing; vcpu_kick() puts them back.
+ */
+#pragma once
+#include "vm/vm.h"
+
+struct sched;
+
+enum { SCHED_QUANTUM_US = 4000 };
+
+/* threads: at least 1. NULL: out of memory or threads. */
+struct sched *sched_open(unsigned threads, unsigned quantum_us);
+void sched_close(struct sched *s);		/* after vm_wait of every VM on it */
+
+/* Start the VM here instead of on threads of its own (vm_start). weight: 1 to 1000. */
+int sched_start(struct sched *s, struct vm *vm, unsigned weight);
+
+/* vm.c's part: a vCPU has been asked something. Any thread. */
+void sched_wake(struct vcpu *vc);
+
+uint64_t sched_switches(const struct sched *s);	/* times a thread went from one vCPU to another */
