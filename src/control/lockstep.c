@@ -196,14 +196,21 @@ one_boundary(struct lockstep *l)
 {
 	struct cpu *a = &l->ref->cpu, *b = &l->test->cpu;
 	struct vexit xa = { .kind = EXIT_attend, .carried = GROUP_ALL }, xb = { 0 };
+	bool same;
 	int err;
 
 	l->entries[l->blocks++ % HISTORY] = linear_rip(b);
 	b->retire_limit = b->retired + 1;
 	a->retire_limit = UINT64_MAX;
-	if ((err = l->test->engine->run(b, &xb)) != 0)
+	cpu_guest_enter(b);
+	err = l->test->engine->run(b, &xb);
+	cpu_guest_leave(b);
+	if (err != 0)
 		return err;
-	if (!catch_up(l, &xa))
+	cpu_guest_enter(a);
+	same = catch_up(l, &xa);
+	cpu_guest_leave(a);
+	if (!same)
 		return report(l, "first difference");
 	if (xa.kind != xb.kind && xb.kind != EXIT_attend && xa.kind != EXIT_attend)
 		return report(l, "different exits");

@@ -249,12 +249,14 @@ static int
 vcpu_inject(struct vcpu *vc, uint8_t kind, int vec)
 {
 	struct cpu *c = &vc->cpu;
+	int res;
 
 	c->fault = (struct cpu_fault){ .kind = kind, .vec = (uint8_t)vec };
 	c->r.activity = ACTIVITY_run;
-	if ((vc->engine->inject != NULL ? vc->engine->inject(c) : cpu_deliver(c)) == OK)
-		return 0;
-	return exit_down(vc, NULL);
+	cpu_guest_enter(c);
+	res = vc->engine->inject != NULL ? vc->engine->inject(c) : cpu_deliver(c);
+	cpu_guest_leave(c);
+	return res == OK ? 0 : exit_down(vc, NULL);
 }
 
 /* One NMI or interrupt, if it can be taken now; else note that a window is wanted. */
@@ -398,7 +400,9 @@ vcpu_step(struct vcpu *vc)
 		return s;
 	if ((err = vc->engine->store(c, c->dirty)) == 0) {
 		c->dirty = 0;
+		cpu_guest_enter(c);
 		err = debug_active(c->debug) ? vcpu_run_debugged(vc, &x) : vc->engine->run(c, &x);
+		cpu_guest_leave(c);
 	}
 	if (err == 0 && (err = vcpu_leave(vc, &x)) == 0)
 		return STEP_again;

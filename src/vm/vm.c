@@ -76,7 +76,6 @@ vcpu_open(struct vm *vm, unsigned index, const struct engine *engine)
 	}
 	vc->cpu.ops = &vcpu_cpu_ops;
 	vc->cpu.owner = vc;
-	vc->cpu.retire_limit = UINT64_MAX;
 	if (engine->open(&vc->cpu) != 0) {
 		vcpu_close(vc);
 		return NULL;
