@@ -12,7 +12,6 @@ enum { EV_TIMER = 1 << 0, EV_GLOBAL = 1 << 5, EV_POWER = 1 << 8, EV_SLEEP = 1 <<
 	EV_ENABLE = EV_TIMER | EV_GLOBAL | EV_POWER | EV_SLEEP | EV_RTC };
 enum { CTL_SCI = 1 << 0, CTL_BUS_MASTER = 1 << 1, CTL_TYPE_SHIFT = 10, CTL_TYPE = 7, CTL_SLEEP = 1 << 13,
 	CTL_KEPT = CTL_BUS_MASTER | CTL_TYPE << CTL_TYPE_SHIFT };
-enum { RESET_CPU = 1 << 2, RESET_KEPT = 0xa };
 enum { NS_PER_S = 1000000000, TIMER_MSB = 31 };
 
 struct acpi_pm {
@@ -23,7 +22,6 @@ struct acpi_pm {
 
 	/* state by table */
 	uint16_t status, enable, control;
-	uint8_t reset_control;
 	uint64_t half;			/* half turns of the PM timer that status knows of */
 };
 
@@ -92,22 +90,6 @@ write_control(struct acpi_pm *p, uint16_t val)
 	return IO_stop;
 }
 
-static enum io_result
-reset_io(struct acpi_pm *p, struct io *io)
-{
-	if (io->size != 1)
-		return IO_none;
-	if (!io->write) {
-		io->data = p->reset_control;
-		return IO_done;
-	}
-	p->reset_control = io->data & RESET_KEPT;
-	if ((io->data & RESET_CPU) == 0)
-		return IO_done;
-	vm_request_end(p->vm, VM_reset);
-	return IO_stop;
-}
-
 static uint32_t
 pm_read(struct acpi_pm *p, unsigned at)
 {
@@ -159,8 +141,6 @@ acpi_pm_io(struct dev *d, struct io *io)
 
 	if (!io->port)
 		return IO_none;
-	if (io->addr == ACPI_RESET_PORT)
-		return reset_io(p, io);
 	if (at >= ACPI_PM_PORTS || io->size > 4)
 		return IO_none;
 	if (!io->write) {
@@ -206,7 +186,6 @@ static const struct dev_field acpi_pm_fields[] = {
 	DEV_FIELD(struct acpi_pm, status, 1, 0),
 	DEV_FIELD(struct acpi_pm, enable, 1, 0),
 	DEV_FIELD(struct acpi_pm, control, 1, CTL_SCI),
-	DEV_FIELD(struct acpi_pm, reset_control, 1, 0),
 	DEV_FIELD(struct acpi_pm, half, 1, 0),
 	{ .name = NULL },
 };

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dev/pci.c - PCI host bridge: two ways into configuration space, and the bridge itself at 00:00.0. */
+/* dev/pci.c - PCI host bridge: two ways into configuration space, the bridge itself at 00:00.0, and the
+ * chipset's reset register, a byte within the address register, which takes only 32 bits. */
 #include "dev/pci.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define ADDRESS_ENABLE (1u << 31)
 #define ADDRESS_KEPT 0x80fffffcu
+enum { RESET_CPU = 1 << 2, RESET_KEPT = 0xa };
 enum { BUS_SHIFT = 16, SLOT_SHIFT = 11, FUNCTION_SHIFT = 8, ECAM_BUS_SHIFT = 20, ECAM_SLOT_SHIFT = 15,
 	ECAM_FUNCTION_SHIFT = 12 };
 enum { C_vendor = 0, C_device = 2, C_command = 4, C_class = 0xb, C_subsystem_vendor = 0x2c, C_subsystem = 0x2e };
@@ -14,12 +16,14 @@ enum { BRIDGE_VENDOR = 0x1b36, BRIDGE_DEVICE = 0x0008, BRIDGE_SUBSYSTEM = 0x1100
 
 struct pci {
 	struct dev dev;			/* first */
+	struct vm *vm;			/* borrowed */
 	struct pci_function *slot[PCI_SLOTS];	/* borrowed */
 	struct pci_function bridge;
 	uint64_t ecam, ecam_size;
 
 	/* state by table */
 	uint32_t address;
+	uint8_t reset_control;
 };
 
 static struct pci_function *
@@ -55,8 +59,24 @@ config_access(struct pci_function *f, unsigned at, struct io *io)
 }
 
 static enum io_result
+reset_io(struct pci *p, struct io *io)
+{
+	if (!io->write) {
+		io->data = p->reset_control;
+		return IO_done;
+	}
+	p->reset_control = io->data & RESET_KEPT;
+	if ((io->data & RESET_CPU) == 0)
+		return IO_done;
+	vm_request_end(p->vm, VM_reset);
+	return IO_stop;
+}
+
+static enum io_result
 address_io(struct pci *p, struct io *io)
 {
+	if (io->size == 1 && io->addr == PCI_RESET_PORT)
+		return reset_io(p, io);
 	if (io->size != 4 || io->addr != PCI_ADDRESS)
 		return IO_none;
 	if (io->write)
@@ -103,6 +123,7 @@ static void pci_close(struct dev *d) { free(d); }
 
 static const struct dev_field pci_fields[] = {
 	DEV_FIELD(struct pci, address, 1, 0),
+	DEV_FIELD(struct pci, reset_control, 1, 0),
 	{ .name = NULL },
 };
 
@@ -122,7 +143,7 @@ bridge_init(struct pci_function *f)
 }
 
 struct dev *
-pci_open(uint64_t ecam, uint64_t ecam_size)
+pci_open(struct vm *vm, uint64_t ecam, uint64_t ecam_size)
 {
 	struct pci *p = calloc(1, sizeof(*p));
 
@@ -130,6 +151,7 @@ pci_open(uint64_t ecam, uint64_t ecam_size)
 		return NULL;
 	p->dev.ops = &pci_ops;
 	strcpy(p->dev.id, "pci");
+	p->vm = vm;
 	p->ecam = ecam;
 	p->ecam_size = ecam_size;
 	bridge_init(&p->bridge);

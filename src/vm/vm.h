@@ -66,7 +66,7 @@ struct vm {
 	struct cpu_model model;
 	unsigned cpus;
 	struct vcpu *vcpu[VM_CPUS_MAX];		/* owned */
-	struct dev *devs[64];			/* owned, in order of creation */
+	struct dev *devs[128];			/* owned, in order of creation */
 	unsigned ndevs;
 	enum vm_end end;
 	int exit_status;			/* VM_debug_exit: the guest's */
