@@ -18,7 +18,7 @@ enum how {
 enum size {
 	SZ_0, SZ_1, SZ_2, SZ_4, SZ_8, SZ_10, SZ_16, SZ_v, SZ_z, SZ_y, SZ_p, SZ_s, SZ_a, SZ_e, SZ_f,
 	SZ_x, SZ_xh, SZ_xq, SZ_xe, SZ_dd, SZ__COUNT,
-	SZ_3 = 3, SZ_5 = 5	/* only as numbers of fixed registers */
+	SZ_n0 = 0, SZ_n1, SZ_n2, SZ_n3, SZ_n4, SZ_n5	/* numbers of fixed registers */
 };
 #define BY_OSIZE(a, b, c) { a, b, c, 0, a, b, c, 0 }
 #define BY_LENGTH(a, b) { a, a, a, 0, b, b, b, 0 }
@@ -390,7 +390,7 @@ set_reg(const struct decoder *d, struct opnd *o, const struct form_info *f, unsi
 	o->kind = f->kind;
 	if (f->kind == OPND_ymm)
 		o->kind = (uint8_t)(OPND_xmm + d->in->vex_l);
-	else if (f->kind == OPND_mm || f->kind == OPND_st)
+	else if (f->kind == OPND_mm || f->kind == OPND_st || f->kind == OPND_seg)
 		n &= 7;
 	else if (o->size == 1 && n >= 4 && n < 8 && !(d->in->prefixes & (PFX_rex | PFX_vex)))
 		n += OPND_HIGH8;
@@ -539,9 +539,9 @@ legal(const struct decoder *d)
 		return false;
 	switch (in->id) {
 	case INSN_mov_to_seg:
-		return d->reg < 6 && d->reg != SEG_cs;
+		return in->op[0].reg < 6 && in->op[0].reg != SEG_cs;
 	case INSN_mov_from_seg:
-		return d->reg < 6;
+		return in->op[1].reg < 6;
 	case INSN_mov_to_cr:
 	case INSN_mov_from_cr:
 		return 0x11d >> d->reg & 1;
@@ -553,11 +553,13 @@ legal(const struct decoder *d)
 	}
 }
 
-/* 90 is XCHG rAX, rAX, which must not clear the upper half of RAX; F3 90 is PAUSE. */
+/* 90 is XCHG rAX, rAX, which must not clear the upper half of RAX; F3 90 is PAUSE, even with REX.B. */
 static void
-nop_or_pause(struct insn *in)
+nop_or_pause(struct insn *in, uint8_t pp)
 {
-	in->id = in->prefixes & PFX_rep ? INSN_pause : INSN_nop;
+	if (in->rex & REX_B && pp != PP_f3)
+		return;
+	in->id = pp == PP_f3 ? INSN_pause : INSN_nop;
 	in->nopnds = 0;
 	memset(in->op, 0, sizeof in->op);
 }
@@ -580,8 +582,8 @@ decode_row(struct decoder *d, const struct opdef *row)
 		take_modrm(d, f);
 	if (access[1] == 0)
 		access[1] = OPND_r;
-	if (f & GATHER)
-		access[2] = OPND_rw;
+	if (f & (GATHER | W2))
+		access[2] = f & GATHER ? OPND_rw : OPND_w;
 	for (i = 0; i < 4 && row->op[i] != _; i++) {
 		if (!set_operand(d, &in->op[i], row->op[i]))
 			return false;
@@ -622,8 +624,8 @@ decode(struct decoder *d)
 		d->pos += in->has_modrm && in->modrm_at == 0;
 		return false;
 	}
-	if (in->opcode == 0x90 && in->map == 0 && !(in->rex & REX_B))
-		nop_or_pause(in);
+	if (in->opcode == 0x90 && in->map == 0)
+		nop_or_pause(in, d->pp);
 	return true;
 }
 

@@ -13,7 +13,7 @@ enum {
 enum {
 	FC = 0x1, FP = 0x4, FA = 0x10, FZ = 0x40, FS = 0x80, FI = 0x200, FD = 0x400, FO = 0x800,
 	OSZAPC = FO | FS | FZ | FA | FP | FC, OSZAP = OSZAPC & ~FC, OSZP = OSZAP & ~FA,
-	OSAP = OSZAP & ~FZ, SZAPC = OSZAPC & ~FO, SZAP = SZAPC & ~FC, CC = OSZAPC & ~FA,
+	OSAP = OSZAP & ~FZ, OSAPC = OSAP | FC, SZAPC = OSZAPC & ~FO, SZAP = SZAPC & ~FC, CC = OSZAPC & ~FA,
 	FSYS = FI | 3 << 12 /* IOPL */, FALL = 0x7fd5
 };
 

@@ -24,13 +24,17 @@
 	OP(test, R, E, I), OP(test, R, E, I), OP(not, RW, E), OP(neg, RW, E), \
 	OP(mul, R, E), OP(imul, R, E), OP(div, R, E), OP(idiv, R, E))
 
-/* x87: a memory operand or a register of the stack. */
-#define FARITH(m) REG( \
-	OP(fadd, RW, ST0, m), OP(fmul, RW, ST0, m), OP(fcom, R, ST0, m), OP(fcomp, R, ST0, m), \
-	OP(fsub, RW, ST0, m), OP(fsubr, RW, ST0, m), OP(fdiv, RW, ST0, m), OP(fdivr, RW, ST0, m))
-#define FIARITH(m) REG( \
-	OP(fiadd, RW, ST0, m), OP(fimul, RW, ST0, m), OP(ficom, R, ST0, m), OP(ficomp, R, ST0, m), \
-	OP(fisub, RW, ST0, m), OP(fisubr, RW, ST0, m), OP(fidiv, RW, ST0, m), OP(fidivr, RW, ST0, m))
+/* x87 with a memory operand, or with a register of the stack. */
+#define FARITH_MEM(m) REG( \
+	OP(fadd, R, m), OP(fmul, R, m), OP(fcom, R, m), OP(fcomp, R, m), \
+	OP(fsub, R, m), OP(fsubr, R, m), OP(fdiv, R, m), OP(fdivr, R, m))
+#define FIARITH_MEM(m) REG( \
+	OP(fiadd, R, m), OP(fimul, R, m), OP(ficom, R, m), OP(ficomp, R, m), \
+	OP(fisub, R, m), OP(fisubr, R, m), OP(fidiv, R, m), OP(fidivr, R, m))
+#define FARITH_REG REG( \
+	OP(fadd, RW, ST0, STi), OP(fmul, RW, ST0, STi), OP(fcom, R, STi), OP(fcomp, R, STi), \
+	OP(fsub, RW, ST0, STi), OP(fsubr, RW, ST0, STi), \
+	OP(fdiv, RW, ST0, STi), OP(fdivr, RW, ST0, STi))
 
 const struct opdef isa_map0[256] = {
 	ALU(0x00, add, RW),
@@ -137,15 +141,15 @@ const struct opdef isa_map0[256] = {
 	[0xd5] = OP(aad, R | N64, Ib),
 	[0xd6] = OP(salc, N64, _),
 	[0xd7] = OP(xlat, R, mBX),
-	[0xd8] = MOD(FARITH(Md), FARITH(STi)),
+	[0xd8] = MOD(FARITH_MEM(Md), FARITH_REG),
 	[0xd9] = MOD(
 		REG(OP(fld, R, Md), UD, OP(fst, W, Md), OP(fstp, W, Md),
 		    OP(fldenv, R, Me), OP(fldcw, R, Mw), OP(fnstenv, W, Me), OP(fnstcw, W, Mw)),
-		REG(OP(fld, R, STi), OP(fxch, RW | RW1, ST0, STi),
+		REG(OP(fld, R, STi), OP(fxch, RW, STi),
 		    RM(OP(fnop, 0, _), UD, UD, UD, UD, UD, UD, UD),
 		    OP(fstp, W, STi),
-		    RM(OP(fchs, RW, ST0), OP(fabs, RW, ST0), UD, UD,
-		       OP(ftst, R, ST0), OP(fxam, R, ST0), UD, UD),
+		    RM(OP(fchs, 0, _), OP(fabs, 0, _), UD, UD,
+		       OP(ftst, 0, _), OP(fxam, 0, _), UD, UD),
 		    RM(OP(fld1, 0, _), OP(fldl2t, 0, _), OP(fldl2e, 0, _), OP(fldpi, 0, _),
 		       OP(fldlg2, 0, _), OP(fldln2, 0, _), OP(fldz, 0, _), UD),
 		    RM(OP(f2xm1, 0, _), OP(fyl2x, 0, _), OP(fptan, 0, _), OP(fpatan, 0, _),
@@ -153,7 +157,7 @@ const struct opdef isa_map0[256] = {
 		    RM(OP(fprem, 0, _), OP(fyl2xp1, 0, _), OP(fsqrt, 0, _), OP(fsincos, 0, _),
 		       OP(frndint, 0, _), OP(fscale, 0, _), OP(fsin, 0, _), OP(fcos, 0, _)))),
 	[0xda] = MOD(
-		FIARITH(Md),
+		FIARITH_MEM(Md),
 		REG(OP(fcmovb, RW, ST0, STi), OP(fcmove, RW, ST0, STi),
 		    OP(fcmovbe, RW, ST0, STi), OP(fcmovu, RW, ST0, STi), UD,
 		    RM(UD, OP(fucompp, 0, _), UD, UD, UD, UD, UD, UD), UD, UD)),
@@ -166,26 +170,26 @@ const struct opdef isa_map0[256] = {
 		       OP(fnsetpm, 0, _), UD, UD, UD),
 		    OP(fucomi, R, ST0, STi), OP(fcomi, R, ST0, STi), UD)),
 	[0xdc] = MOD(
-		FARITH(Mq),
+		FARITH_MEM(Mq),
 		REG(OP(fadd, RW, STi, ST0), OP(fmul, RW, STi, ST0),
-		    OP(fcom, R, ST0, STi), OP(fcomp, R, ST0, STi),
+		    OP(fcom, R, STi), OP(fcomp, R, STi),
 		    OP(fsubr, RW, STi, ST0), OP(fsub, RW, STi, ST0),
 		    OP(fdivr, RW, STi, ST0), OP(fdiv, RW, STi, ST0))),
 	[0xdd] = MOD(
 		REG(OP(fld, R, Mq), OP(fisttp, W, Mq), OP(fst, W, Mq), OP(fstp, W, Mq),
 		    OP(frstor, R, Mf), UD, OP(fnsave, W, Mf), OP(fnstsw, W, Mw)),
-		REG(OP(ffree, W, STi), OP(fxch, RW | RW1, ST0, STi), OP(fst, W, STi),
-		    OP(fstp, W, STi), OP(fucom, R, ST0, STi), OP(fucomp, R, ST0, STi), UD, UD)),
+		REG(OP(ffree, W, STi), OP(fxch, RW, STi), OP(fst, W, STi),
+		    OP(fstp, W, STi), OP(fucom, R, STi), OP(fucomp, R, STi), UD, UD)),
 	[0xde] = MOD(
-		FIARITH(Mw),
-		REG(OP(faddp, RW, STi, ST0), OP(fmulp, RW, STi, ST0), OP(fcomp, R, ST0, STi),
+		FIARITH_MEM(Mw),
+		REG(OP(faddp, RW, STi, ST0), OP(fmulp, RW, STi, ST0), OP(fcomp, R, STi),
 		    RM(UD, OP(fcompp, 0, _), UD, UD, UD, UD, UD, UD),
 		    OP(fsubrp, RW, STi, ST0), OP(fsubp, RW, STi, ST0),
 		    OP(fdivrp, RW, STi, ST0), OP(fdivp, RW, STi, ST0))),
 	[0xdf] = MOD(
 		REG(OP(fild, R, Mw), OP(fisttp, W, Mw), OP(fist, W, Mw), OP(fistp, W, Mw),
 		    OP(fbld, R, Mt), OP(fild, R, Mq), OP(fbstp, W, Mt), OP(fistp, W, Mq)),
-		REG(OP(ffreep, W, STi), OP(fxch, RW | RW1, ST0, STi), OP(fstp, W, STi),
+		REG(OP(ffreep, W, STi), OP(fxch, RW, STi), OP(fstp, W, STi),
 		    OP(fstp, W, STi),
 		    RM(OP(fnstsw, W, AX), UD, UD, UD, UD, UD, UD, UD),
 		    OP(fucomip, R, ST0, STi), OP(fcomip, R, ST0, STi), UD)),

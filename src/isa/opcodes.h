@@ -44,6 +44,7 @@ enum opdef_flag {
 	VL0 = 1 << 12, VL1 = 1 << 13,	/* VEX.L must be that */
 	GATHER = 1 << 14,	/* op[2] is the mask, read and written; three different registers */
 	NOPFX = 1 << 15,	/* #UD with 66, F3 or F2 */
+	W2 = 1 << 18,		/* op[2] is written, where the mask says so */
 	FARPTR = 1 << 17,	/* m16:16 or m16:32 */
 	ANYMOD = 1 << 16	/* ModRM.rm is a register whatever ModRM.mod says */
 };

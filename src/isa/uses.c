@@ -10,7 +10,6 @@ enum { FLAG_cf = 0x1, FLAG_pf = 0x4, FLAG_zf = 0x40, FLAG_sf = 0x80, FLAG_of = 0
 struct implied { uint16_t read, write; };
 static const struct implied implied[INSN__COUNT] = {
 	[INSN_cbw] = { RAX, RAX }, [INSN_cwd] = { RAX | RDX, RDX },
-	[INSN_div] = { RAX | RDX, RAX | RDX }, [INSN_idiv] = { RAX | RDX, RAX | RDX },
 	[INSN_cmpxchg] = { RAX, RAX },
 	[INSN_cmpxchg8b] = { RAX | RDX | RCX | RBX, RAX | RDX },
 	[INSN_cmpxchg16b] = { RAX | RDX | RCX | RBX, RAX | RDX },
@@ -153,6 +152,10 @@ insn_uses(const struct insn *in, struct insn_use *use)
 		if (in->nopnds == 1)
 			use_product(in, use);
 		break;
+	case INSN_div: case INSN_idiv:
+		use->gpr_read |= in->op[0].size > 1 ? RAX | RDX : RAX;
+		use->gpr_write |= in->op[0].size > 1 ? RAX | RDX : RAX;
+		break;
 	case INSN_cwd:
 		if (in->osize >= 4)
 			use->gpr_read = RAX;
@@ -163,6 +166,7 @@ insn_uses(const struct insn *in, struct insn_use *use)
 	if (info->flags & IF_string && in->prefixes & (PFX_rep | PFX_repne)) {
 		use->gpr_read |= RCX;
 		use->gpr_write |= RCX;
+		use->gpr_read |= use->gpr_write;
 		use->fl_read |= use->fl_write;
 	}
 }

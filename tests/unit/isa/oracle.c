@@ -11,7 +11,7 @@
 #include <Zydis/Zydis.h>
 #include <stdlib.h>
 
-enum { ARITH = 0x8d5, FLAGS = ARITH | 0x400 };
+enum { FA = 0x10, FO = 0x800, FLAGS = 0x8d5 | 0x400 /* DF */ };
 
 static ZydisDecoder decoder[3];
 static uint64_t rng = 88172645463325252ull;
@@ -38,7 +38,8 @@ decoders(void)
 	for (m = 0; m < 3; m++) {
 		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_AMD_BRANCHES, ZYAN_TRUE);
 		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
-		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_CET, ZYAN_TRUE);
+		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_WBNOINVD, ZYAN_TRUE);
 		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
 	}
 }
@@ -72,6 +73,102 @@ not_ours(const ZydisDecodedInstruction *z)
 	default:
 		return false;
 	}
+}
+
+/* Where we and Zydis differ on purpose, or where it is known to be wrong or silent. Rows with an
+ * empty name are for all instructions. */
+static const struct {
+	const char *name, *why, *reason;
+} accepted[] = {
+	/* the processor is AMD's */
+	{ "nop", "illegal here", "0F 0D with a register is #UD on AMD" },
+	{ "prefetch", "name", "0F 0D /2 is PREFETCH on AMD" },
+	{ "call", "memory size", "66 on near branches counts on AMD (Zydis: only for rel)" },
+	{ "call", "register size", "the same" },
+	{ "jmp", "memory size", "the same" },
+	{ "jmp", "register size", "the same" },
+	{ "call_far", "memory size", "no m16:64 on AMD" },
+	{ "jmp_far", "memory size", "the same" },
+	{ "lss", "register size", "the same" },
+	{ "lfs", "register size", "the same" },
+	{ "lgs", "register size", "the same" },
+	{ "syscall", "legal here", "outside 64-bit mode too on AMD" },
+	{ "sysret", "legal here", "the same" },
+	/* no CET: its instructions in the space of hint NOPs are NOPs, 3E is DS */
+	{ "nop", "an instruction that we do not have", "" },
+	{ "endbr32", "an instruction that we do not have", "" },
+	{ "endbr64", "an instruction that we do not have", "" },
+	{ "jmp", "segment", "" },
+	{ "call", "segment", "" },
+	/* our form */
+	{ "nop", "register", "bound registers of MPX" },
+	{ "nop", "missing operand", "hint NOPs have one operand here" },
+	{ "nop", "register size", "never accessed" },
+	{ "nop", "reads a register that we do not report", "not read" },
+	{ "ud0", "register size", "never accessed" },
+	{ "ud1", "register size", "never accessed" },
+	{ "ud0", "reads a register that we do not report", "not read" },
+	{ "ud1", "reads a register that we do not report", "not read" },
+	{ "clzero", "register", "[rAX] is a memory operand here" },
+	{ "monitor", "register", "the same" },
+	{ "monitorx", "register", "the same" },
+	{ "vmload", "missing operand", "fixed registers are no operands here" },
+	{ "vmsave", "missing operand", "the same" },
+	{ "vmrun", "missing operand", "the same" },
+	{ "skinit", "missing operand", "the same" },
+	{ "invlpga", "missing operand", "the same" },
+	/* where Zydis says less than the manual */
+	{ "bsf", "access", "a source of 0 leaves the destination" },
+	{ "bsr", "access", "the same" },
+	{ "cvtpi2ps", "access", "keeps the upper part" },
+	{ "cvtss2sd", "access", "the same" },
+	{ "cvtsd2ss", "access", "the same" },
+	{ "sqrtss", "access", "the same" },
+	{ "sqrtsd", "access", "the same" },
+	{ "rsqrtss", "access", "the same" },
+	{ "rcpss", "access", "the same" },
+	{ "roundss", "access", "the same" },
+	{ "roundsd", "access", "the same" },
+	{ "fucomp", "missing operand", "ST0 is implied" },
+	{ "fucomp", "register", "the same" },
+	{ "lsl", "register size", "the source is a word" },
+	{ "movmskps", "register size", "4 bytes zero-extended are 8" },
+	{ "movmskpd", "register size", "the same" },
+	{ "vpextrw", "register size", "the same" },
+	{ "wbnoinvd", "name", "Zydis has it as WBINVD outside 64-bit mode" },
+	{ "ffree", "access", "only the tag changes" },
+	{ "ffreep", "access", "the same" },
+	{ "movsxd", "memory size", "with 66 it reads a word" },
+	{ "cmps", "we report a write that is none", "rSI and rDI move" },
+	{ "scas", "we report a write that is none", "rDI moves" },
+	{ "ins", "we report a write that is none", "the same" },
+	{ "outs", "we report a write that is none", "rSI moves" },
+	{ "int", "we report a write that is none", "rSP moves" },
+	{ "int1", "we report a write that is none", "the same" },
+	{ "int3", "we report a write that is none", "the same" },
+	{ "into", "we report a write that is none", "the same" },
+	{ "jmp_far", "we report a write that is none", "the same, through a task gate" },
+	{ "jmp_far", "we report a change of flag that is none", "the same" },
+	{ "call_far", "we report a change of flag that is none", "the same" },
+	{ "sbb", "we report a flag as overwritten that is not", "AF is defined" },
+	{ "vmaskmovdqu", "access", "memory is written, not read" },
+	{ "vmcall", "we report a write that is none", "RAX is the result of a hypercall" },
+	{ "vmmcall", "we report a write that is none", "the same" },
+	{ "bextr", "we report a flag as overwritten that is not", "OF and CF are 0" },
+	{ "vptest", "we report a change of flag that is none", "clears OF SF AF PF" },
+	{ "vtestps", "we report a change of flag that is none", "the same" },
+	{ "vtestpd", "we report a change of flag that is none", "the same" },
+};
+
+static bool
+accepted_difference(const char *name, const char *why)
+{
+	unsigned i;
+
+	for (i = 0; i < sizeof accepted / sizeof accepted[0]; i++)
+		if (strcmp(accepted[i].why, why) == 0 && strcmp(accepted[i].name, name) == 0)
+			return true;
+	return false;
 }
 
 /* ---- names ---- */
@@ -167,12 +264,14 @@ gpr_of(ZydisRegister r)
 }
 
 static bool
-same_access(const struct opnd *o, ZydisOperandActions a)
+same_access(const struct insn *in, const struct opnd *o, ZydisOperandActions a)
 {
 	bool r = a & ZYDIS_OPERAND_ACTION_MASK_READ, w = a & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 
 	if (!!(o->access & OPND_w) != w)
 		return false;
+	if (a & ZYDIS_OPERAND_ACTION_CONDWRITE && in->id == INSN_lods)
+		return true;	/* with rep: see insn_uses */
 	if (a & ZYDIS_OPERAND_ACTION_CONDWRITE && !(a & ZYDIS_OPERAND_ACTION_WRITE))
 		return o->kind == OPND_mem || o->access & OPND_r;
 	return !!(o->access & OPND_r) == r;
@@ -188,6 +287,9 @@ compare_memory(const struct insn *in, const struct opnd *o, const ZydisDecodedOp
 			return "string register";
 		return o->reg == 7 || in->seg == reg_of(z->mem.segment).reg ? NULL : "segment";
 	}
+	/* Zydis 4.0 with an address size of 4: REX.B makes r13d of no base, and loses the offset */
+	if (in->base == INSN_NOREG && base == 13 && in->asize == 4)
+		return NULL;
 	if (in->base != base)
 		return "base";
 	if (in->id == INSN_xlat)
@@ -196,6 +298,8 @@ compare_memory(const struct insn *in, const struct opnd *o, const ZydisDecodedOp
 		return "index";
 	if (in->index != INSN_NOREG && 1 << in->scale != z->mem.scale && in->asize != 2)
 		return "scale";
+	if (in->disp_at != 0 && !in->has_modrm)
+		return ((uint64_t)(in->disp ^ z->mem.disp.value) << (64 - 8 * in->asize)) == 0 ? NULL : "offset";
 	if (z->mem.disp.has_displacement ? in->disp != z->mem.disp.value : in->disp != 0)
 		return "displacement";
 	if (z->mem.type == ZYDIS_MEMOP_TYPE_VSIB && reg_of(z->mem.index).kind != o->reg)
@@ -238,9 +342,9 @@ compare_operand(const struct insn *in, const struct opnd *o, const ZydisDecodedO
 			return "relative";
 		if (in->id == INSN_enter && o == &in->op[1])
 			return in->imm2 == z->imm.value.u ? NULL : "second immediate";
-		return in->imm == z->imm.value.u ? NULL : "immediate";
+		return ((in->imm ^ z->imm.value.u) << (64 - 8 * o->size)) == 0 ? NULL : "immediate";
 	}
-	if (o->access != 0 && !same_access(o, z->actions))
+	if (o->access != 0 && !same_access(in, o, z->actions))
 		return "access";
 	return NULL;
 }
@@ -270,10 +374,18 @@ compare_operands(const struct insn *in, const ZydisDecodedInstruction *z, const 
 
 /* ---- registers and flags ---- */
 
+static bool
+shift(uint16_t id)
+{
+	return id == INSN_rol || id == INSN_ror || id == INSN_rcl || id == INSN_rcr || id == INSN_shl ||
+		id == INSN_shr || id == INSN_sar || id == INSN_shld || id == INSN_shrd;
+}
+
 static const char *
 compare_uses(const struct insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *zop)
 {
 	uint32_t read = 0, may = 0, must = 0, fl_read = 0, fl_may = 0, fl_undef = 0;
+	const struct insn_info *info = &insn_info[in->id];
 	struct insn_use use;
 	unsigned i;
 
@@ -304,6 +416,16 @@ compare_uses(const struct insn *in, const ZydisDecodedInstruction *z, const Zydi
 		fl_undef = z->cpu_flags->undefined;
 		fl_may = z->cpu_flags->modified | z->cpu_flags->set_0 | z->cpu_flags->set_1;
 	}
+	if (info->fl_undef == FA)
+		fl_may |= FA;	/* and, or, xor, test: 0 in every processor */
+	if (in->op[in->nopnds - 1].kind == OPND_imm && shift(in->id)) {
+		uint64_t count = in->imm & (in->op[0].size == 8 ? 63 : 31);
+
+		if (count == 1)
+			fl_may |= FO;	/* defined for this count */
+		if (count == 0)
+			fl_read = 0;	/* no flag is touched */
+	}
 	if ((in->id == INSN_xor || in->id == INSN_sub || in->id == INSN_sbb) && use.gpr_read == 0)
 		read = 0;	/* the zeroing idiom */
 	if (read & ~use.gpr_read)
@@ -316,9 +438,9 @@ compare_uses(const struct insn *in, const ZydisDecodedInstruction *z, const Zydi
 		return "we report a write that is none";
 	if (fl_read & FLAGS & ~use.fl_read)
 		return "tests a flag that we do not report";
-	if ((fl_may | fl_undef) & FLAGS & ~insn_info[in->id].fl_write)
+	if ((fl_may | fl_undef) & FLAGS & ~info->fl_write)
 		return "changes a flag that we do not report";
-	if (insn_info[in->id].fl_write & FLAGS & ~(fl_may | fl_undef))
+	if (info->fl_write & FLAGS & ~(fl_may | fl_undef))
 		return "we report a change of flag that is none";
 	if (use.fl_write & ~use.fl_read & FLAGS & ~fl_may)
 		return "we report a flag as overwritten that is not";
@@ -407,7 +529,10 @@ try(const uint8_t *bytes, enum isa_mode mode)
 	const char *why = compare(bytes, mode, &in, len, &z, zop, zok);
 
 	compared++;
-	if (why != NULL)
+	if (why != NULL && accepted_difference(in.id == INSN_invalid && zok ?
+	    ZydisMnemonicGetString(z.mnemonic) : insn_info[in.id].name, why))
+		known++;
+	else if (why != NULL)
 		report(bytes, mode, why, &in, &z, zok);
 }
 
@@ -494,7 +619,7 @@ finish(unsigned long least)
 			    seen[i].theirs ? ZydisMnemonicGetString(seen[i].theirs) : "invalid");
 	CHECK_EQ(different, 0);
 	CHECK(compared >= least);
-	printf("# %lu compared, %lu instructions that we do not have, %lu differences\n", compared, known,
+	printf("# %lu compared, %lu known differences, %lu differences\n", compared, known,
 	    different);
 	compared = known = different = nseen = 0;
 }
