@@ -101,14 +101,13 @@ note_end(struct vcpu *vc)
 static enum step
 run_slice(struct worker *w, struct vcpu *vc)
 {
-	uint64_t from = now_ns(), to = from;
+	uint64_t from = now_ns(), to = from, end = w->slice_end;
 	enum step step;
 
-	w->slice_end = from + w->sched->quantum;
 	do {
 		step = vcpu_step(vc);
 		to = now_ns();
-	} while (step == STEP_again && to < w->slice_end);
+	} while (step == STEP_again && to < end);
 	vc->spent += (to - from) * SCHED_WEIGHT_ONE / vc->vm->weight;
 	return step;
 }
@@ -126,6 +125,7 @@ worker_thread(void *arg)
 	while ((vc = dequeue(s)) != NULL) {
 		s->switches += vc != w->before;
 		w->now = vc;
+		w->slice_end = now_ns() + s->quantum;
 		pthread_mutex_unlock(&s->lock);
 		step = run_slice(w, vc);
 		pthread_mutex_lock(&s->lock);
