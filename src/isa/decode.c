@@ -612,6 +612,7 @@ decode(struct decoder *d)
 	if (in->prefixes & PFX_adsize)
 		in->asize = d->mode == ISA_32 ? 2 : 4;
 	map = take_map(d);
+	in->pp = d->pp;
 	in->opcode_at = (uint8_t)d->pos;
 	if (map == NULL) {
 		d->pos++;

@@ -63,6 +63,7 @@ struct insn {
 	uint8_t opcode, modrm;	/* as in the bytes; modrm 0 when has_modrm is false */
 	bool has_modrm;
 	uint8_t rex;		/* REX, or the same bits from VEX: W=8 R=4 X=2 B=1 */
+	uint8_t pp;		/* the prefix that selects, as in VEX: 0 none, 1 66, 2 F3, 3 F2 */
 	uint8_t vex_l, vvvv;	/* VEX: vector length bit, third register (not inverted) */
 	uint8_t opcode_at, modrm_at;	/* offsets of opcode and ModRM byte, for those who re-encode */
 	uint8_t disp_at, imm_at;	/* offsets; 0: none */

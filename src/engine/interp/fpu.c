@@ -329,16 +329,38 @@ is_control(const struct insn *in)
 	return in->opcode == 0xdb && in->modrm >= 0xe0 && in->modrm <= 0xe4;
 }
 
-int
-fpu_run_x87(struct cpu *c, const struct insn *in, const struct fpu_op *op)
+/* A store under unmasked exceptions: an invalid operand, overflow or underflow leaves memory alone, so
+ * that a page fault can be known only after the run. */
+static int
+store_unmasked(struct cpu *c, const struct insn *in, const struct fpu_op *op)
+{
+	const unsigned no_store = 1 << 0 | 1 << 3 | 1 << 4;	/* IE OE UE */
+	struct fpu_state before = c->fpu;
+	struct fpu_mem m = { .write_back = true };
+	struct fpu_ctx x;
+
+	if (insn_lin(c, in, op->mem_size, ACC_write, &m.lin) != OK)
+		return FAULT;
+	context(c, &x);
+	op->code(&c->fpu, m.buffer, NULL, NULL, &x);
+	keep_pointers(c, &before);
+	m.host = m.buffer;
+	if (c->fpu.fsw & ~c->fpu.fcw & no_store || fpu_mem_end(c, op, &m) == OK)
+		return OK;
+	c->fpu = before;
+	return FAULT;
+}
+
+static int
+run_state(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 {
 	struct fpu_state *f = &c->fpu;
 	struct { uint64_t fip, fdp; uint16_t fop; uint32_t mask; } before;
 	struct fpu_mem m = { .host = NULL };
 	struct fpu_ctx x;
 
-	if (fpu_check_x87(c, !is_control(in)) != OK)
-		return FAULT;
+	if (op->flags & OPF_rmdest && (f->fcw & FSW_exceptions) != FSW_exceptions)
+		return store_unmasked(c, in, op);
 	if (op->flags & OPF_mem && fpu_mem_begin(c, in, op, false, &m) != OK)
 		return FAULT;
 	before.fip = f->fip, before.fdp = f->fdp, before.fop = f->fop, before.mask = f->mxcsr_mask;
@@ -350,6 +372,16 @@ fpu_run_x87(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 		return FAULT;
 	if (op->flags & OPF_fpuflags)
 		c->r.rflags = (c->r.rflags & ~(uint64_t)RFLAGS_arith) | (x.flags & RFLAGS_arith);
+	return OK;
+}
+
+int
+fpu_run_x87(struct cpu *c, const struct insn *in, const struct fpu_op *op)
+{
+	struct fpu_state *f = &c->fpu;
+
+	if (fpu_check_x87(c, !is_control(in)) != OK || run_state(c, in, op) != OK)
+		return FAULT;
 	if (in->opcode == 0xdb && in->modrm == 0xe3) {
 		f->fip = f->fdp = f->fop = 0;
 	} else if (!is_control(in)) {

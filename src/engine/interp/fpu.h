@@ -56,16 +56,6 @@ struct fpu_op {
 	uint8_t opcode, map, pp;
 };
 
-/* The encoding part of an instruction: prefix that selects (0 none, 1 66, 2 F3, 3 F2, as in VEX). */
-static inline unsigned
-fpu_pp(const struct insn *in)
-{
-	if (in->prefixes & PFX_repne)
-		return 3;
-	if (in->prefixes & PFX_rep)
-		return 2;
-	return in->prefixes & PFX_opsize ? 1 : 0;
-}
 static inline unsigned fpu_reg(const struct insn *in)
 	{ return (in->modrm >> 3 & 7u) | (in->rex & 4u) << 1; }
 static inline unsigned fpu_rm(const struct insn *in)

@@ -29,7 +29,7 @@ static _Thread_local struct fpu_op spare_op;
 static uint64_t
 shape_key(const struct cpu *c, const struct insn *in)
 {
-	unsigned pp = fpu_pp(in);
+	unsigned pp = in->pp & 3u;
 	const struct fpu_keymask *k = &fpu_keymask[in->map & 3][in->opcode][pp];
 	uint64_t key = in->opcode | (in->map & 3u) << 8 | pp << 10 | 1u << 31;
 	bool w = in->rex & 8 && !(k->gpr && c->mode != MODE_long64);
@@ -60,7 +60,7 @@ make(struct fpu_op *op, const struct cpu *c, const struct insn *in, struct code_
 {
 	struct insn narrow = *in;
 
-	if (c->mode != MODE_long64 && fpu_keymask[in->map & 3][in->opcode][fpu_pp(in)].gpr)
+	if (c->mode != MODE_long64 && fpu_keymask[in->map & 3][in->opcode][in->pp].gpr)
 		narrow.rex &= (uint8_t)~8u;
 	memset(op, 0, sizeof(*op));
 	*used = 0;

@@ -183,7 +183,7 @@ fpu_describe(const struct insn *in, struct fpu_op *op)
 
 	op->opcode = in->opcode;
 	op->map = in->map;
-	op->pp = (uint8_t)fpu_pp(in);
+	op->pp = in->pp;
 	op->flags = enc == ENC_V ? OPF_vex : 0u;
 	if (in->map == 0)
 		return describe_x87(in, op);
