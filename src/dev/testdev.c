@@ -15,7 +15,7 @@ struct testdev {
 
 	/* state by table */
 	uint8_t echo[4];
-	uint8_t memory[TESTDEV_MEMORY];
+	uint8_t memory[TESTDEV_MEMORY] __attribute__((aligned(8)));
 };
 
 static enum io_result

@@ -17,6 +17,15 @@ void vcpu_kick(struct vcpu *vc, uint32_t what) { fake_kicks[vc->cpu.index] |= wh
 void vcpu_start_ipi(struct vcpu *vc, uint8_t vector) { fake_sipi[vc->cpu.index] = vector; }
 void vm_request_end(struct vm *vm, enum vm_end how) { if (vm->end == VM_running) vm->end = how; }
 
+int
+vm_add_dev(struct vm *vm, struct dev *d)
+{
+	if (d == NULL)
+		return -1;
+	vm->devs[vm->ndevs++] = d;
+	return 0;
+}
+
 __attribute__((unused)) static int
 fake_take_kicks(unsigned n)
 {
@@ -29,12 +38,14 @@ fake_take_kicks(unsigned n)
 __attribute__((unused)) static void
 fake_open(void)
 {
-	fake_vm = (struct vm){ .clock = clock_open(true), .mem = mem_open(1 << 20), .bus = bus_open() };
+	fake_vm = (struct vm){ .clock = clock_open(true), .mem = mem_open(2 << 20), .bus = bus_open(),
+		.model.phys_bits = 40 };
 	for (unsigned i = 0; i < FAKE_CPUS; i++) {
 		fake_vm.vcpu[i] = aligned_alloc(64, (sizeof(struct vcpu) + 63) & ~63ul);
 		memset(fake_vm.vcpu[i], 0, sizeof(struct vcpu));
 		fake_vm.vcpu[i]->vm = &fake_vm;
 		fake_vm.vcpu[i]->cpu.index = i;
+		fake_vm.vcpu[i]->cpu.model = &fake_vm.model;
 		fake_vm.cpus++;
 		fake_kicks[i] = 0;
 		fake_sipi[i] = -1;
@@ -44,6 +55,11 @@ fake_open(void)
 __attribute__((unused)) static void
 fake_close(void)
 {
+	while (fake_vm.ndevs > 0) {
+		struct dev *d = fake_vm.devs[--fake_vm.ndevs];
+
+		d->ops->close(d);
+	}
 	for (unsigned i = 0; i < FAKE_CPUS; i++)
 		free(fake_vm.vcpu[i]);
 	clock_close(fake_vm.clock);
@@ -62,6 +78,29 @@ fake_advance(uint64_t ns)
 	}
 	clock_advance_to(fake_vm.clock, end);
 	clock_run(fake_vm.clock);
+}
+
+/* A line of a device under test: its level now and its rising edges. */
+static bool fake_level;
+static unsigned fake_edges;
+
+static inline void
+fake_line_changed(void *ctx, unsigned n, bool level)
+{
+	(void)ctx, (void)n;
+	fake_level = level;
+	fake_edges += level;
+}
+
+__attribute__((unused)) static struct irq_line *
+fake_line(void)
+{
+	static struct irq_line line;
+
+	line = (struct irq_line){ .changed = fake_line_changed };
+	fake_level = false;
+	fake_edges = 0;
+	return &line;
 }
 
 /* Accesses straight to one device. */
