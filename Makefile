@@ -10,6 +10,7 @@ CFLAGS_release := -O2
 CFLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_tsan    := -O1 -fsanitize=thread
 CFLAGS_cov     := -O0 --coverage
+CFLAGS_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
 CFLAGS := -std=gnu11 -g $(CFLAGS_$(MODE)) -fno-strict-aliasing -fno-omit-frame-pointer -pthread $(WARN)
