@@ -33,7 +33,7 @@ $B/regent: $(filter $B/src/cli/%,$(OBJ)) $B/libregent.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 $B/libregent.a: $(LIB:%.c=$B/%.o)
-	rm -f $@ && $(AR) rcs $@ $^
+	rm -f $@ && $(AR) qcs $@ $^
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
