@@ -21,7 +21,7 @@ teardown(void)
 }
 
 static void
-program(unsigned c, uint8_t mode, uint16_t count)
+program(unsigned c, unsigned mode, uint16_t count)
 {
 	OUTB(pit, 0x43, (uint8_t)(c << 6 | 0x30 | mode << 1));
 	OUTB(pit, 0x40 + c, count & 0xff);
