@@ -44,7 +44,8 @@ enum attention {
 	ATT_sipi = 1 << 3,
 	ATT_kick = 1 << 4,	/* pause, stop, quantum over: return to the scheduler */
 	ATT_tlb = 1 << 5,	/* run the requests of cpu_shootdown */
-	ATT_timer = 1 << 6	/* look at the clock */
+	ATT_timer = 1 << 6,	/* look at the clock */
+	ATT_code = 1 << 7	/* the interpreter's own: decoded code was overwritten */
 };
 
 enum activity { ACTIVITY_run, ACTIVITY_hlt, ACTIVITY_wait_sipi, ACTIVITY_shutdown };
@@ -132,6 +133,14 @@ struct cpu {
 	/* -- asked by other threads -- */
 	_Atomic uint32_t attention;
 	_Atomic uint32_t in_guest;	/* may touch guest memory by its TLB: cpu_guest_enter .. cpu_guest_leave */
+
+	/* -- the interpreter's scratch (engine/interp/iop.h), meaningless outside of its run -- */
+	struct {
+		uint64_t zero;			/* always 0: the base, index or segment that is not there */
+		uint64_t ea;			/* linear address worked out by the iop before */
+		uint64_t val;			/* what iop_load_slow read */
+		uint32_t fl;			/* arithmetic flags: AH as LAHF gives it << 8 | OF */
+	} hot;
 
 	/* -- lent, not owned -- */
 	const struct cpu_ops *ops;
