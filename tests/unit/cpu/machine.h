@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/cpu/machine.h - one vCPU with tables in real guest memory, for tests of segmentation.
  *
- * Paging is off in legacy modes; long mode gets identity page tables of 2 MiB pages. Every level has
+ * Paging is off in legacy modes until bad_page; long mode gets identity page tables of 2 MiB pages. Every level has
  * its code, data and stack segments; everything else is set by the test.
  */
 #pragma once
@@ -22,11 +22,18 @@ enum { SEL_code32 = 0x08, SEL_data32 = 0x10, SEL_code64 = 0x18, SEL_code16 = 0x2
 enum { A_code = 0x9b, A_data = 0x93, A_ro = 0x91, A_down = 0x97, A_xo = 0x99, A_conf = 0x9f, A_db = 0x4000, A_g = 0x8000,
 	A_l = 0x2000 };
 
-#include "fake_mmu.h"
-
 static struct cpu *m_cpu;
-static struct cpu_model m_model;
+static struct cpu_model m_model = { .phys_bits = 40, .lin_bits = 48 };
 static const uint8_t m_zeros[0x60000];
+
+static enum io_result
+no_device(struct cpu *c, struct io *io)
+{
+	(void)c;
+	(void)io;
+	return IO_none;
+}
+static const struct cpu_ops m_ops = { .io = no_device };
 
 static inline void
 put(uint64_t gpa, uint64_t val, unsigned size)
@@ -149,19 +156,21 @@ build_tss(bool lma)
 static inline struct cpu *
 machine(enum cpu_mode mode, unsigned cpl)
 {
-	struct mem *mem = m_cpu != NULL ? m_cpu->mem : mem_open(MEM_SIZE);
+	static struct mem *mem;
 	bool lma = mode == MODE_long64;
 	unsigned dpl = cpl << 5;
 
+	if (mem == NULL)
+		mem = mem_open(MEM_SIZE);
 	if (m_cpu == NULL)
 		m_cpu = aligned_alloc(64, (sizeof(struct cpu) + 63) & ~(size_t)63);
 	else
-		mem_write(mem, 0, m_zeros, sizeof(m_zeros));
+		cpu_close(m_cpu);
+	mem_write(mem, 0, m_zeros, sizeof(m_zeros));
 	memset(m_cpu, 0, sizeof(*m_cpu));
-	m_cpu->mem = mem;
-	m_cpu->model = &m_model;
-	MACHINE_INIT(m_cpu);
-	reg_reset(&m_cpu->r, &m_cpu->fpu);
+	if (cpu_open(m_cpu, mem, &m_model, 0) != 0)
+		abort();
+	m_cpu->ops = &m_ops;
 	build_gdt();
 	set_seg(SEG_ldtr, 0, ATTR_unusable);
 	m_cpu->r.rip = CODE;
@@ -197,6 +206,19 @@ machine(enum cpu_mode mode, unsigned cpl)
 	}
 	cpu_mode_update(m_cpu);
 	return m_cpu;
+}
+
+/* Paging of 4 KiB pages, all user and writable, for the first 4 MiB; the page of lin is absent. */
+static inline void
+bad_page(uint64_t lin)
+{
+	put(TABLES, (TABLES + 0x1000) | 7, 4);
+	for (uint64_t i = 0; i < 1024; i++)
+		put(TABLES + 0x1000 + 4 * i, i << 12 | (i == lin >> 12 ? 6 : 7), 4);
+	m_cpu->r.cr3 = TABLES;
+	m_cpu->r.cr0 |= cr0_pg_MASK;
+	cpu_mode_update(m_cpu);
+	tlb_flush_all(m_cpu, true);
 }
 
 /* The call must fault with this vector and error code, and must not change any register. */
