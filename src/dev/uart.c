@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dev/uart.c - National PC16550D serial port (its data sheet).
  *
- * Nothing is lost: host input waits outside until the FIFO has room; guest output that the host does
+ * Nothing is lost: host input waits outside until the guest says with RTS (or by asking for receive
+ * interrupts) that it listens and the FIFO has room, so that what is piped in does not drown in a FIFO
+ * that a starting driver clears; guest output that the host does
  * not take waits in a backlog, and the transmitter looks busy meanwhile. The backlog is there for
  * guests that write without looking; only when it is full too, bytes go overboard. Bytes take no
  * time on the wire.
@@ -104,6 +106,24 @@ timeout_restart(struct uart *u)
 		timer_cancel(u->clock, &u->timeout);
 }
 
+/* Does the guest take input from outside? */
+static bool
+listens(const struct uart *u)
+{
+	return (u->mcr & MCR_LOOP) == 0 && (u->mcr & MCR_RTS || u->ier & IER_RX);
+}
+
+/* After anything that may have made room: ask for what uart_input had to refuse. */
+static void
+want_input(struct uart *u)
+{
+	if (!u->input_waits || u->rx_count > 0 || !listens(u))
+		return;
+	u->input_waits = false;
+	if (u->host.want_input != NULL)
+		u->host.want_input(u->host.ctx);
+}
+
 static unsigned
 rx_room(const struct uart *u)
 {
@@ -135,11 +155,7 @@ rx_pop(struct uart *u)
 		u->lsr &= (uint8_t)~LSR_DATA;
 	timeout_restart(u);
 	update(u);
-	if (u->input_waits && u->rx_count == 0) {
-		u->input_waits = false;
-		if (u->host.want_input != NULL)
-			u->host.want_input(u->host.ctx);
-	}
+	want_input(u);
 	return byte;
 }
 
@@ -157,7 +173,7 @@ uart_input(struct dev *d, const void *bytes, size_t n)
 	struct uart *u = (struct uart *)d;
 	size_t done = 0;
 
-	if ((u->mcr & MCR_LOOP) == 0)
+	if (listens(u))
 		for (; done < n && rx_room(u) > 0; done++)
 			rx_push(u, ((const uint8_t *)bytes)[done]);
 	u->input_waits = done < n;
@@ -299,6 +315,7 @@ uart_write(struct uart *u, unsigned r, uint8_t val)
 	default:			/* LSR and MSR are for reading */
 		break;
 	}
+	want_input(u);
 	update(u);
 }
 

@@ -88,8 +88,10 @@ static void
 receive_by_trigger_level(void)
 {
 	setup();
+	CHECK_EQ(uart_input(uart, "early", 5), 0);	/* nobody listens yet */
 	OUTB(uart, MCR, 8);
 	OUTB(uart, IER, 5);
+	CHECK_EQ(wanted, 1);
 	OUTB(uart, FCR, 0x81);			/* 8 bytes */
 	CHECK_EQ(uart_input(uart, "abcdefg", 7), 7);
 	CHECK(!fake_level);
@@ -113,15 +115,21 @@ static void
 input_waits_outside(void)
 {
 	setup();
+	CHECK_EQ(uart_input(uart, "ab", 2), 0);
+	OUTB(uart, MCR, 2);			/* RTS */
+	CHECK_EQ(wanted, 1);
 	CHECK_EQ(uart_input(uart, "ab", 2), 1);	/* no FIFO: one byte */
 	CHECK_EQ(INB(uart, RBR), 'a');
-	CHECK_EQ(wanted, 1);
+	CHECK_EQ(wanted, 2);
 	OUTB(uart, FCR, 1);
 	CHECK_EQ(uart_input(uart, "0123456789abcdefXYZ", 19), 16);
 	CHECK_EQ(INB(uart, LSR) & 2, 0);	/* no overrun */
 	for (int i = 0; i < 16; i++)
 		CHECK_EQ(INB(uart, RBR), "0123456789abcdef"[i]);
-	CHECK_EQ(wanted, 2);
+	CHECK_EQ(wanted, 3);
+	CHECK_EQ(uart_input(uart, "0123456789abcdefXYZ", 19), 16);
+	OUTB(uart, FCR, 3);			/* a cleared FIFO has room, too */
+	CHECK_EQ(wanted, 4);
 	CHECK_EQ(INB(uart, RBR), 0);
 	teardown();
 }
