@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/bt.h - what the translator's files share. The contracts stand in doc/translator.md. */
+#pragma once
+#include "cpu/access.h"
+#include "cpu/cpuid.h"
+#include "engine/bt/emit.h"
+#include "engine/engine.h"
+#include "host/code.h"
+#include "isa/insn.h"
+#include <pthread.h>
+
+/* ---- register map ---- */
+enum {
+	S0 = R14, S1 = R13,	/* scratch: guest r13, r14, r15 live in the register file */
+	GSP = R15,		/* guest rsp */
+	HOMED_FIRST = 13	/* guest registers from here on have no host register */
+};
+
+/* ---- modes: what a block's translation depends on beside its bytes and addresses ---- */
+enum bt_mode {
+	BM_code32 = 1 << 0,	/* flat 32-bit code; else 64-bit */
+	BM_user = 1 << 1,	/* CPL 3 */
+	BM_view = 3 << 2,	/* enum tlb_view */
+	BM_x87 = 1 << 4,	/* x87 and MMX may run: CR0.EM, TS clear */
+	BM_sse = 1 << 5,	/* and SSE: CR4.OSFXSR */
+	BM_avx = 1 << 6,	/* and AVX: CR4.OSXSAVE, XCR0 */
+	BM_fsgsbase = 1 << 7,	/* CR4.FSGSBASE */
+	BM_fault = 1 << 8,	/* CPL 0: no privileged instruction faults for privilege */
+	BM_iopl = 1 << 9,	/* CPL <= IOPL: CLI and STI may run */
+	BM_none = 1u << 31	/* not for the translator: interpret */
+};
+enum { BM_VIEW_SHIFT = 2 };
+
+enum { BT_CTXS = 12, BT_SLOTS = 1024, BT_TARGETS = 4096 };
+
+/* Per mode: where indirect branches find translations, and which page instance each page is. */
+struct bt_target { uint64_t rip; const uint8_t *code; };
+struct bt_ctx {
+	struct bt_target target[BT_TARGETS];
+	uint32_t slot[BT_SLOTS];	/* id of the page instance mapped at a virtual page; 0: not known */
+	uint32_t mode;			/* enum bt_mode */
+	bool used;
+};
+
+/* A page of guest code at one virtual address in one mode. id is its index + 1. */
+struct bt_page {
+	uint64_t vpage, ppage;		/* linear address; mem_page_index */
+	gpa_t gpa;
+	uint32_t mode, blocks;		/* first block, index + 1 */
+	uint32_t hash_next, phys_next;	/* index + 1 */
+	uint32_t generation;
+};
+
+struct bt_block {
+	uint64_t rip;
+	uint32_t page;			/* id */
+	uint32_t land, saved, native, end;	/* entries, offsets into the code */
+	uint32_t side;			/* first row of the side table */
+	uint32_t page_next, incoming;	/* index + 1 of a block; of an exit that jumps here */
+	uint16_t insns, rows;
+	bool dead;
+};
+
+/* A place where translated code leaves its block for a known address. */
+enum bt_exit_kind { BX_link, BX_link_saved, BX_link_land, BX_interp, BX_poll };
+struct bt_exit {
+	uint64_t target;		/* rip */
+	uint32_t patch, stub;		/* offsets: the rel32, and where it points when not linked; 0: none */
+	uint32_t from;			/* block index */
+	uint32_t to;			/* linked to block, index + 1 */
+	uint32_t next_incoming;
+	uint8_t kind;
+	uint16_t insn_id;		/* BX_interp: for statistics */
+};
+
+/* What leaving translated code means: an exit's index, or one of these. */
+enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
+
+struct bt_stats {
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_failed, fills_slow,
+		steps, fpu_loads, host_faults, interp[INSN__COUNT];
+};
+
+/* Everything that translated code addresses absolutely lies in the low 2 GiB. */
+struct bt_state {
+	struct bt_ctx ctx[BT_CTXS];
+
+	uint16_t flags_saved;		/* AH of lahf, AL of seto */
+	uint8_t fpu_live;		/* the guest's FPU state is in the host's registers */
+	uint64_t tmp, tmp2;		/* within one instruction */
+	uint64_t host_rsp, host_gs;
+	uint32_t host_mxcsr;
+
+	struct cpu *c;			/* borrowed: whose state this is */
+	struct bt_ctx *now;		/* of the present mode */
+	struct code_map code;		/* owned */
+	uint8_t *free, *first;		/* code[]: next free byte, first behind the gates */
+	struct bt_page *pages;		/* owned arrays */
+	struct bt_block *blocks;
+	struct bt_exit *exits;
+	uint32_t *side;			/* struct rows: see SIDE_* */
+	uint32_t npages, nblocks, nexits, nside;
+	uint32_t *page_hash, *phys_hash, *block_hash, *block_chain;
+
+	/* gates, in the executable mapping */
+	uint32_t (*enter)(const uint8_t *code);
+	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_fpu;
+
+	struct mem_watcher watcher;
+	pthread_mutex_t written_lock;
+	_Atomic bool written;		/* written_page[] has something, or overflowed */
+	gpa_t written_page[64];
+	unsigned nwritten;
+
+	bool no_chain, verify;
+	struct bt_stats stats;
+};
+
+/* A row of the side table: host offset in the block, whether flags are in flags_saved there, and
+ * the guest instruction's offset in its page. */
+enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
+
+enum { PAGES_MAX = 1 << 16, BLOCKS_MAX = 1 << 18, EXITS_MAX = 1 << 20, SIDE_MAX = 1 << 22,
+	HASH_SIZE = 1 << 16, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
+
+static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }
+static inline uint8_t *bt_rw(const struct bt_state *bt, uint32_t off) { return bt->code.rw + off; }
+static inline const uint8_t *bt_rx(const struct bt_state *bt, uint32_t off) { return bt->code.rx + off; }
+
+/* gate.c */
+void bt_gates_emit(struct bt_state *bt);
+/* cache.c */
+int bt_cache_open(struct bt_state *bt);
+void bt_cache_close(struct bt_state *bt);
+void bt_flush(struct bt_state *bt);				/* drop every translation */
+void bt_drop_phys(struct bt_state *bt, uint64_t ppage);		/* drop those of a physical page */
+struct bt_page *bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa);
+struct bt_block *bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip);
+void bt_block_add(struct bt_state *bt, struct bt_block *b);
+struct bt_block *bt_block_at(struct bt_state *bt, const uint8_t *pc);	/* which contains host address pc */
+bool bt_side_find(struct bt_state *bt, const uint8_t *pc, uint64_t *rip, bool *saved);
+void bt_link(struct bt_state *bt, struct bt_exit *x, struct bt_block *to);
+static inline uint32_t bt_page_id(const struct bt_state *bt, const struct bt_page *p)
+	{ return (uint32_t)(p - bt->pages) + 1; }
+static inline unsigned bt_slot(uint64_t rip) { return rip >> PAGE_SHIFT & (BT_SLOTS - 1); }
+static inline unsigned bt_target_index(uint64_t rip) { return rip & (BT_TARGETS - 1); }
+/* translate.c: NULL when the first instruction must be interpreted */
+struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip);
+/* fpu.c */
+void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
+/* signal.c */
+int bt_signals_open(void);
+extern __thread struct bt_state *bt_running;
+/* helper called by the gates; nonzero: interpret the instruction */
+uint64_t bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc);
+enum { FILL_write = 1 << 8, FILL_stack = 1 << 9, FILL_SIZE = 0xff };

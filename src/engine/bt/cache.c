@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/cache.c - translations: where they are kept, found, linked and dropped.
+ *
+ * One cache per vCPU, only ever touched on its thread. Space is never given back piecemeal: a full
+ * array or code area empties everything.
+ */
+#include "engine/bt/bt.h"
+#include <string.h>
+#include <sys/mman.h>
+
+static void *
+array_open(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void
+array_close(void *p, size_t bytes)
+{
+	if (p != NULL)
+		munmap(p, bytes);
+}
+
+int
+bt_cache_open(struct bt_state *bt)
+{
+	bt->pages = array_open(PAGES_MAX * sizeof(*bt->pages));
+	bt->blocks = array_open(BLOCKS_MAX * sizeof(*bt->blocks));
+	bt->exits = array_open(EXITS_MAX * sizeof(*bt->exits));
+	bt->side = array_open(SIDE_MAX * sizeof(*bt->side));
+	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
+	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
+	bt->block_hash = array_open(HASH_SIZE * sizeof(uint32_t));
+	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
+	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
+	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
+		return -1;
+	bt->nexits = LEFT__EXITS;
+	return code_map_open(&bt->code, "bt-code", BT_CODE_SIZE);
+}
+
+void
+bt_cache_close(struct bt_state *bt)
+{
+	array_close(bt->pages, PAGES_MAX * sizeof(*bt->pages));
+	array_close(bt->blocks, BLOCKS_MAX * sizeof(*bt->blocks));
+	array_close(bt->exits, EXITS_MAX * sizeof(*bt->exits));
+	array_close(bt->side, SIDE_MAX * sizeof(*bt->side));
+	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
+	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
+	array_close(bt->block_hash, HASH_SIZE * sizeof(uint32_t));
+	array_close(bt->block_chain, BLOCKS_MAX * sizeof(uint32_t));
+	code_map_close(&bt->code);
+}
+
+void
+bt_flush(struct bt_state *bt)
+{
+	unsigned i;
+
+	memset(bt->page_hash, 0, HASH_SIZE * sizeof(uint32_t));
+	memset(bt->phys_hash, 0, HASH_SIZE * sizeof(uint32_t));
+	memset(bt->block_hash, 0, HASH_SIZE * sizeof(uint32_t));
+	for (i = 0; i < BT_CTXS; i++) {
+		memset(bt->ctx[i].target, 0, sizeof(bt->ctx[i].target));
+		memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
+	}
+	bt->npages = bt->nblocks = bt->nside = 0;
+	bt->nexits = LEFT__EXITS;
+	bt->free = bt->first;
+	bt->stats.flushes++;
+}
+
+static uint32_t
+mix(uint64_t a, uint64_t b)
+{
+	uint64_t x = (a ^ b << 29 ^ b >> 35) * 0x9e3779b97f4a7c15;
+
+	return (uint32_t)(x >> 48) & (HASH_SIZE - 1);
+}
+
+/* The instance of a page in the present mode; made when there is none. NULL: the table is full. */
+struct bt_page *
+bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa)
+{
+	uint64_t ppage = mem_page_index(bt->c->mem, gpa);
+	uint32_t h = mix(vpage ^ bt->now->mode, ppage), p = mix(ppage, 0), i;
+	struct bt_page *pg;
+
+	for (i = bt->page_hash[h]; i != 0; i = bt->pages[i - 1].hash_next) {
+		pg = &bt->pages[i - 1];
+		if (pg->vpage == vpage && pg->ppage == ppage && pg->mode == bt->now->mode)
+			return pg;
+	}
+	if (bt->npages == PAGES_MAX)
+		return NULL;
+	pg = &bt->pages[bt->npages++];
+	*pg = (struct bt_page){ .vpage = vpage, .ppage = ppage, .gpa = gpa & PAGE_MASK, .mode = bt->now->mode,
+		.hash_next = bt->page_hash[h], .phys_next = bt->phys_hash[p] };
+	bt->page_hash[h] = bt->phys_hash[p] = bt->npages;
+	return pg;
+}
+
+struct bt_block *
+bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip)
+{
+	uint32_t id = bt_page_id(bt, pg), i;
+
+	for (i = bt->block_hash[mix(rip, id)]; i != 0; i = bt->block_chain[i - 1])
+		if (bt->blocks[i - 1].rip == rip && bt->blocks[i - 1].page == id && !bt->blocks[i - 1].dead)
+			return &bt->blocks[i - 1];
+	return NULL;
+}
+
+void
+bt_block_add(struct bt_state *bt, struct bt_block *b)
+{
+	uint32_t i = (uint32_t)(b - bt->blocks), h = mix(b->rip, b->page);
+
+	bt->block_chain[i] = bt->block_hash[h];
+	bt->block_hash[h] = i + 1;
+	b->page_next = bt->pages[b->page - 1].blocks;
+	bt->pages[b->page - 1].blocks = i + 1;
+	bt->stats.blocks++;
+	bt->stats.insns += b->insns;
+}
+
+/* Blocks lie in the code area in the order of their numbers. */
+struct bt_block *
+bt_block_at(struct bt_state *bt, const uint8_t *pc)
+{
+	uint32_t off, lo = 0, hi = bt->nblocks, mid;
+
+	if (pc < bt->code.rx || pc >= bt->code.rx + bt->code.size)
+		return NULL;
+	off = (uint32_t)(pc - bt->code.rx);
+	while (hi - lo > 1) {
+		mid = lo + (hi - lo) / 2;
+		if (bt->blocks[mid].land <= off)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	if (bt->nblocks == 0 || off < bt->blocks[lo].land || off >= bt->blocks[lo].end)
+		return NULL;
+	return &bt->blocks[lo];
+}
+
+void
+bt_link(struct bt_state *bt, struct bt_exit *x, struct bt_block *to)
+{
+	uint32_t entry = x->kind == BX_link ? to->native : x->kind == BX_link_saved ? to->saved : to->land;
+
+	if (x->patch == 0 || x->to != 0 || bt->no_chain)
+		return;
+	e_patch(bt_rw(bt, x->patch), bt_rw(bt, entry));
+	x->to = (uint32_t)(to - bt->blocks) + 1;
+	x->next_incoming = to->incoming;
+	to->incoming = (uint32_t)(x - bt->exits);
+	bt->stats.links++;
+}
+
+static void
+unlink_incoming(struct bt_state *bt, struct bt_block *b)
+{
+	struct bt_exit *x;
+	uint32_t i;
+
+	for (i = b->incoming; i != 0; i = x->next_incoming) {
+		x = &bt->exits[i];
+		e_patch(bt_rw(bt, x->patch), bt_rw(bt, x->stub));
+		x->to = 0;
+	}
+	b->incoming = 0;
+}
+
+/* A block's own links must not stay in its targets' lists; they do harmlessly: the patch site is in
+ * code that never runs again and is not reused before a flush. */
+static void
+block_drop(struct bt_state *bt, struct bt_block *b)
+{
+	struct bt_target *t;
+	unsigned i;
+
+	unlink_incoming(bt, b);
+	for (i = 0; i < BT_CTXS; i++) {
+		t = &bt->ctx[i].target[bt_target_index(b->rip)];
+		if (t->code == bt_rx(bt, b->land))
+			*t = (struct bt_target){ 0 };
+	}
+	b->dead = true;
+	bt->stats.dropped++;
+}
+
+void
+bt_drop_phys(struct bt_state *bt, uint64_t ppage)
+{
+	struct bt_page *pg;
+	uint32_t i, k, *prev, idx;
+
+	for (i = bt->phys_hash[mix(ppage, 0)]; i != 0; i = pg->phys_next) {
+		pg = &bt->pages[i - 1];
+		if (pg->ppage != ppage)
+			continue;
+		for (k = pg->blocks; k != 0; k = bt->blocks[k - 1].page_next) {
+			idx = k - 1;
+			block_drop(bt, &bt->blocks[idx]);
+			for (prev = &bt->block_hash[mix(bt->blocks[idx].rip, bt->blocks[idx].page)]; *prev != 0;
+			     prev = &bt->block_chain[*prev - 1]) {
+				if (*prev == k) {
+					*prev = bt->block_chain[idx];
+					break;
+				}
+			}
+		}
+		pg->blocks = 0;
+	}
+}

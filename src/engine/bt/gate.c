@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/gate.c - the few pieces of host code between C and translated code.
+ *
+ * All run with host GS = struct cpu. Inside translated code RSP is the monitor's stack, aligned.
+ */
+#include "engine/bt/bt.h"
+
+enum { TLB_INDEX_SHIFT = PAGE_SHIFT - 4, TLB_INDEX_MASK = (TLB_ENTRIES - 1) << 4 };
+static const int saved_by_c[] = { RBX, RBP, R12, R13, R14, R15 };	/* the System V ABI */
+static const int guest_native[] = { RCX, RDX, RBX, RBP, RSI, RDI, R8, R9, R10, R11, R12 };	/* and RAX, rsp */
+
+static void
+push_pop(struct emit *e, unsigned opcode, int reg)
+{
+	if (reg >= R8)
+		e8(e, 0x41);
+	e8(e, opcode | (unsigned)(reg & 7));
+}
+
+static void
+guest_load(struct emit *e)
+{
+	unsigned i;
+
+	for (i = 0; i < sizeof(guest_native) / sizeof(*guest_native); i++)
+		e_load(e, guest_native[i], rm_gs(NOREG, (size_t)guest_native[i] * 8));
+	e_load(e, GSP, rm_gs(NOREG, RSP * 8));
+	e_load(e, RAX, rm_gs(NOREG, 0));
+}
+
+/* All but RAX. */
+static void
+guest_store(struct emit *e)
+{
+	unsigned i;
+
+	for (i = 0; i < sizeof(guest_native) / sizeof(*guest_native); i++)
+		e_store(e, rm_gs(NOREG, (size_t)guest_native[i] * 8), guest_native[i]);
+	e_store(e, rm_gs(NOREG, RSP * 8), GSP);
+}
+
+static const uint8_t *
+here(const struct emit *e)
+{
+	return e->p + e->to_rx;
+}
+
+/* uint32_t enter(code): loads the guest and jumps; translated code comes back by leave(). */
+static void
+emit_enter(struct bt_state *bt, struct emit *e)
+{
+	unsigned i;
+
+	bt->enter = (uint32_t (*)(const uint8_t *))(uintptr_t)here(e);
+	for (i = 0; i < sizeof(saved_by_c) / sizeof(*saved_by_c); i++)
+		push_pop(e, 0x50, saved_by_c[i]);
+	e_alu_imm(e, true, ALU_sub, rm_reg(RSP), 8);
+	e_store(e, rm_abs(bt_abs(&bt->host_rsp)), RSP);
+	e_store(e, rm_abs(bt_abs(&bt->tmp)), RDI);
+	guest_load(e);
+	e_jmp_rm(e, rm_abs(bt_abs(&bt->tmp)));
+}
+
+/* Back to the caller of enter() with S0's low half as result. */
+static void
+emit_leave(struct bt_state *bt, struct emit *e)
+{
+	int i;
+
+	e_op(e, 0, false, MAP_1, 0x8b, RAX, rm_reg(S0), false);
+	e_load(e, RSP, rm_abs(bt_abs(&bt->host_rsp)));
+	e_alu_imm(e, true, ALU_add, rm_reg(RSP), 8);
+	for (i = (int)(sizeof(saved_by_c) / sizeof(*saved_by_c)) - 1; i >= 0; i--)
+		push_pop(e, 0x58, saved_by_c[i]);
+	e8(e, 0xc3);
+}
+
+static void
+emit_exits(struct bt_state *bt, struct emit *e)
+{
+	uint8_t *common;
+
+	bt->gate_exit_native = here(e);
+	e_store(e, rm_gs(NOREG, 0), RAX);
+	e8(e, 0x9f);						/* lahf */
+	e_op(e, 0, false, MAP_0f, 0x90, 0, rm_reg(RAX), false);	/* seto al */
+	e_op(e, 0x66, false, MAP_1, 0x89, RAX, rm_abs(bt_abs(&bt->flags_saved)), false);
+	common = e_jmp(e, NULL);
+
+	bt->gate_indirect = here(e);				/* S0: the target */
+	e_store(e, rm_gs(NOREG, offsetof(struct cpu, r.rip)), S0);
+	e_mov_imm(e, S0, LEFT_indirect);
+	bt->gate_exit_saved = here(e);
+	e_store(e, rm_gs(NOREG, 0), RAX);
+	e_patch(common, e->p);
+	guest_store(e);
+	emit_leave(bt, e);
+}
+
+/* Called from a failed TLB check: S0 the address, S1 what for. Returns to try again, or leaves. */
+static void
+emit_tlb(struct bt_state *bt, struct emit *e)
+{
+	static const int reload[] = { RCX, RDX, RSI, RDI, R8, R9, R10, R11 };
+	uint8_t *fails;
+	unsigned i;
+
+	bt->gate_tlb = here(e);
+	e_store(e, rm_gs(NOREG, 0), RAX);
+	guest_store(e);
+	e_mov_imm(e, RDI, (uint64_t)(uintptr_t)bt);
+	e_mov(e, RSI, S0);
+	e_mov(e, RDX, S1);
+	e_load(e, RCX, rm_at(RSP, 0));
+	e_alu_imm(e, true, ALU_sub, rm_reg(RSP), 8);
+	e_call_c(e, (const void *)(uintptr_t)bt_fill);
+	e_alu_imm(e, true, ALU_add, rm_reg(RSP), 8);
+	e_op(e, 0, false, MAP_1, 0x85, RAX, rm_reg(RAX), false);	/* test eax, eax */
+	fails = e_jcc(e, CC_ne, NULL);
+	for (i = 0; i < sizeof(reload) / sizeof(*reload); i++)
+		e_load(e, reload[i], rm_gs(NOREG, (size_t)reload[i] * 8));
+	e_load(e, RAX, rm_gs(NOREG, 0));
+	e8(e, 0xc3);
+	e_patch(fails, e->p);
+	e_mov_imm(e, S0, LEFT_fault);
+	emit_leave(bt, e);
+}
+
+/* The same for the stack entry: look in the table of writable pages first. */
+static void
+emit_stack(struct bt_state *bt, struct emit *e, unsigned view, const uint8_t *tlb)
+{
+	size_t t = offsetof(struct cpu, tlb) + view * sizeof(struct tlb), w = t + offsetof(struct tlb, write),
+		s = t + offsetof(struct tlb, stack), delta = offsetof(struct tlb_entry, delta);
+	uint8_t *crossing, *missing;
+
+	bt->gate_stack[view] = here(e);
+	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
+	e_store(e, rm_abs(bt_abs(&bt->tmp2)), S1);
+	e_rorx32(e, S1, S0, TLB_INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
+	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
+	e_alu(e, true, ALU_cmp, S0, rm_gs(NOREG, s));
+	crossing = e_jcc(e, CC_e, NULL);
+	e_alu(e, true, ALU_cmp, S0, rm_gs(S1, w));
+	missing = e_jcc(e, CC_ne, NULL);
+	e_store(e, rm_gs(NOREG, s), S0);
+	e_load(e, S0, rm_gs(S1, w + delta));
+	e_store(e, rm_gs(NOREG, s + delta), S0);
+	e8(e, 0xc3);
+	e_patch(crossing, e->p);
+	e_patch(missing, e->p);
+	e_load(e, S0, rm_abs(bt_abs(&bt->tmp)));
+	e_load(e, S1, rm_abs(bt_abs(&bt->tmp2)));
+	e_jmp(e, tlb);
+}
+
+/* Load the guest's x87, SSE and AVX state. */
+static void
+emit_fpu(struct bt_state *bt, struct emit *e)
+{
+	enum { STATE_ALL = 7 };
+
+	bt->gate_fpu = here(e);
+	e_store(e, rm_gs(NOREG, RAX * 8), RAX);
+	e_store(e, rm_gs(NOREG, RDX * 8), RDX);
+	e_mov_imm(e, RAX, STATE_ALL);
+	e_mov_imm(e, RDX, 0);
+	e_op(e, 0, true, MAP_0f, 0xae, 5, rm_gs(NOREG, offsetof(struct cpu, fpu)), false);	/* xrstor64 */
+	e_op(e, 0, false, MAP_1, 0xc6, 0, rm_abs(bt_abs(&bt->fpu_live)), false);
+	e8(e, 1);
+	e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.fpu_loads)), 1);
+	e_load(e, RAX, rm_gs(NOREG, RAX * 8));
+	e_load(e, RDX, rm_gs(NOREG, RDX * 8));
+	e8(e, 0xc3);
+}
+
+void
+bt_gates_emit(struct bt_state *bt)
+{
+	struct emit e = { .p = bt->code.rw, .to_rx = bt->code.rx - bt->code.rw };
+	unsigned view;
+
+	emit_enter(bt, &e);
+	emit_exits(bt, &e);
+	emit_tlb(bt, &e);
+	for (view = 0; view < TLB_VIEWS; view++)
+		emit_stack(bt, &e, view, bt->gate_tlb - e.to_rx);
+	emit_fpu(bt, &e);
+	bt->first = bt->free = (uint8_t *)(((uintptr_t)e.p + 63) & ~(uintptr_t)63);
+}

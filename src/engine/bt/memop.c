@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/memop.c - memory operands: the inline TLB check, and native flags around it.
+ *
+ *	lea   s0, [address]
+ *	rorx  s1d, s0d, 8		; entry of 16 bytes by page number
+ *	and   s1d, 0xff0
+ *	xor   s0, gs:[s1 + tag]		; offset in the page, if it is the page
+ *	cmp   s0, 4096 - size		; and if the access ends in it
+ *	ja    miss
+ *	mov   s1, gs:[s1 + delta]
+ *	op    [address + s1]
+ *
+ * The stack has an entry of its own at a constant place; a constant address a constant entry.
+ */
+#include "engine/bt/tr.h"
+
+enum { INDEX_SHIFT = PAGE_SHIFT - 4, INDEX_MASK = (TLB_ENTRIES - 1) << 4, OF_TO_SIGN = 0x7f, STACK_REACH = 1024 };
+
+/* ---- flags ---- */
+
+void
+tr_flags_save(struct tr *t, int tmp)
+{
+	struct emit *e = &t->e;
+
+	e_mov(e, tmp, RAX);
+	e8(e, 0x9f);						/* lahf */
+	e_op(e, 0, false, MAP_0f, 0x90, 0, rm_reg(RAX), false);	/* seto al */
+	e_op(e, 0x66, false, MAP_1, 0x89, RAX, rm_abs(bt_abs(&t->bt->flags_saved)), false);
+	e_mov(e, RAX, tmp);
+	t->fl = FL_saved;
+}
+
+void
+tr_flags_restore(struct tr *t, int tmp)
+{
+	struct emit *e = &t->e;
+
+	e_mov(e, tmp, RAX);
+	e_op(e, 0, false, MAP_0f, 0xb7, RAX, rm_abs(bt_abs(&t->bt->flags_saved)), false);	/* movzx eax */
+	e8(e, 0x04);						/* add al, 0x7f: OF = bit 0 */
+	e8(e, OF_TO_SIGN);
+	e8(e, 0x9e);						/* sahf */
+	e_mov(e, RAX, tmp);
+	t->fl = FL_native;
+}
+
+/* Before code that destroys the flags in front of instruction i. */
+void
+tr_flags_clobber(struct tr *t, struct tr_insn *i)
+{
+	if (t->fl == FL_native && i->live != 0)
+		tr_flags_save(t, S0);
+}
+
+/* Before i's own operation: flags as it needs them; tmp is free. */
+void
+tr_flags_for(struct tr *t, struct tr_insn *i, int tmp)
+{
+	uint16_t through = i->live_out & (uint16_t)~i->use.fl_write;
+
+	if (t->fl != FL_saved)
+		return;
+	if ((i->use.fl_read & RFLAGS_arith) != 0 || ((i->use.fl_write & RFLAGS_arith) != 0 && through != 0))
+		tr_flags_restore(t, tmp);
+	else if ((i->use.fl_write & RFLAGS_arith) != 0)
+		t->fl = FL_native;
+}
+
+/* ---- checks ---- */
+
+struct cold *
+tr_cold(struct tr *t, unsigned kind, uint8_t *from)
+{
+	struct cold *c = &t->cold[t->ncold++];
+
+	*c = (struct cold){ .kind = (uint8_t)kind, .fl = (uint8_t)t->fl, .from = from };
+	return c;
+}
+
+static size_t
+tlb_at(const struct tr *t, bool write)
+{
+	return offsetof(struct cpu, tlb) + (t->mode >> BM_VIEW_SHIFT & 3) * sizeof(struct tlb) +
+		(write ? offsetof(struct tlb, write) : 0);
+}
+
+enum { DELTA = offsetof(struct tlb_entry, delta) };
+
+/* Memory at base + disp through the stack entry; base is a host register. */
+struct rm
+tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
+{
+	size_t entry = tlb_at(t, false) + offsetof(struct tlb, stack);
+	struct emit *e = &t->e;
+	struct cold *c;
+	uint8_t *retry;
+
+	tr_flags_clobber(t, i);
+	retry = e->p;
+	e_lea(e, true, S0, rm_at(base, disp));
+	e_alu(e, true, ALU_xor, S0, rm_gs(NOREG, entry));
+	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
+	c = tr_cold(t, COLD_stack, e_jcc(e, CC_a, NULL));
+	c->back = retry;
+	c->base = (int8_t)base;
+	c->disp = disp;
+	c->info = size | FILL_write | FILL_stack;
+	e_load(e, S1, rm_gs(NOREG, entry + DELTA));
+	t->free_reg = S0;
+	return rm_sum(base, S1, 0, disp);
+}
+
+static bool
+is_const(const struct insn *in)
+{
+	return in->seg != SEG_fs && in->seg != SEG_gs && in->asize == 8 && in->index == INSN_NOREG &&
+		(in->base == INSN_NOREG || in->base == INSN_RIP);
+}
+
+static bool
+fits32(uint64_t v)
+{
+	return (uint64_t)(int64_t)(int32_t)v == v;
+}
+
+/* An address known now. */
+static struct rm
+mem_const(struct tr *t, uint64_t addr, unsigned size, bool write, bool single)
+{
+	uint64_t page = addr & PAGE_MASK;
+	size_t entry = tlb_at(t, write) + (addr >> INDEX_SHIFT & INDEX_MASK);
+	struct emit *e = &t->e;
+	uint8_t *retry = e->p;
+	struct cold *c;
+
+	if (fits32(page)) {
+		e_op(e, 0, true, MAP_1, 0x81, ALU_cmp, rm_gs(NOREG, entry), false);
+		e32(e, (uint32_t)page);
+	} else {
+		e_mov_imm(e, S0, page);
+		e_alu(e, true, ALU_cmp, S0, rm_gs(NOREG, entry));
+	}
+	c = tr_cold(t, COLD_tlb_const, e_jcc(e, CC_ne, NULL));
+	c->back = retry;
+	c->addr = addr;
+	c->info = size | (write ? FILL_write : 0);
+	if (fits32(page) && fits32(addr) && !single) {
+		e_load(e, S1, rm_gs(NOREG, entry + DELTA));
+		t->free_reg = S0;
+		return rm_at(S1, (int32_t)addr);
+	}
+	if (fits32(page))
+		e_mov_imm(e, S0, page);
+	e_alu(e, true, ALU_add, S0, rm_gs(NOREG, entry + DELTA));
+	t->free_reg = S1;
+	return rm_at(S0, (int32_t)(addr & ~PAGE_MASK));
+}
+
+/* Put the linear address of in's memory operand into `to`; S0 and S1 may be used. */
+void
+tr_address(struct tr *t, const struct insn *in, uint64_t next, int to)
+{
+	struct emit *e = &t->e;
+	bool wide = in->asize == 8;
+	int base = in->base, index = in->index == INSN_NOREG ? NOREG : in->index;
+	int32_t disp = (int32_t)in->disp;
+
+	if (in->base == INSN_RIP) {
+		e_mov_imm(e, to, wide ? next + (uint64_t)in->disp : (uint32_t)(next + (uint64_t)in->disp));
+		base = index = NOREG;
+		goto segment;
+	}
+	if (in->base == INSN_NOREG && index == NOREG) {
+		e_mov_imm(e, to, wide ? (uint64_t)in->disp : (uint32_t)in->disp);
+		goto segment;
+	}
+	base = in->base == INSN_NOREG ? NOREG : tr_host(in->base);
+	if (in->base != INSN_NOREG && tr_homed(in->base)) {
+		e_load(e, S0, tr_home(in->base));
+		base = S0;
+	}
+	if (index != NOREG && tr_homed(index)) {
+		e_load(e, S1, tr_home(index));
+		index = S1;
+	}
+	e_lea(e, wide, to, rm_sum(base, index, in->scale, disp));
+segment:
+	if (in->seg == SEG_fs || in->seg == SEG_gs)
+		e_alu(e, true, ALU_add, to, rm_gs(NOREG, offsetof(struct cpu, r) +
+			(in->seg == SEG_fs ? offsetof(union regfile, fs_base) : offsetof(union regfile, gs_base))));
+}
+
+/* i's memory operand, checked: what to use in its place. t->free_reg is left over. `single`: one
+ * register and no index, for who can't have more. */
+struct rm
+tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
+{
+	const struct insn *in = &i->in;
+	size_t table = tlb_at(t, write);
+	struct emit *e = &t->e;
+	struct cold *c;
+	uint8_t *retry;
+	bool homed = (in->base < INSN_RIP && tr_homed(in->base)) || (in->index != INSN_NOREG && tr_homed(in->index));
+	bool seg = in->seg == SEG_fs || in->seg == SEG_gs;
+	uint64_t addr = tr_next(t, i) + (uint64_t)in->disp;
+	int base;
+
+	if (in->base == RSP && in->index == INSN_NOREG && !seg && in->asize == 8 && !single &&
+	    in->disp >= -STACK_REACH && in->disp <= STACK_REACH)
+		return tr_stack(t, i, GSP, (int32_t)in->disp, size);
+	tr_flags_clobber(t, i);
+	if (is_const(in)) {
+		if (in->base == INSN_NOREG)
+			addr = (uint64_t)in->disp;
+		if ((addr & ~PAGE_MASK) + size <= PAGE_SIZE)
+			return mem_const(t, addr, size, write, single);
+	}
+	retry = e->p;
+	tr_address(t, in, tr_next(t, i), S0);
+	e_rorx32(e, S1, S0, INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
+	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
+	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
+	c = tr_cold(t, COLD_tlb, e_jcc(e, CC_a, NULL));
+	c->back = retry;
+	c->tag = table;
+	c->info = size | (write ? FILL_write : 0);
+	if (homed || seg || in->asize != 8 || is_const(in)) {
+		e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
+		e_alu(e, true, ALU_add, S0, rm_gs(S1, table + DELTA));
+		t->free_reg = S1;
+		return rm_at(S0, 0);
+	}
+	e_load(e, S1, rm_gs(S1, table + DELTA));
+	t->free_reg = S0;
+	base = in->base == INSN_NOREG ? NOREG : tr_host(in->base);
+	if (in->index == INSN_NOREG && !single)
+		return rm_sum(base, S1, 0, (int32_t)in->disp);
+	if (in->index == INSN_NOREG) {
+		e_lea(e, true, S1, rm_sum(base, S1, 0, (int32_t)in->disp));
+		return rm_at(S1, 0);
+	}
+	if (single) {
+		if (base != NOREG)
+			e_alu(e, true, ALU_add, S1, rm_reg(base));
+		e_lea(e, true, S1, rm_sum(S1, in->index, in->scale, (int32_t)in->disp));
+		return rm_at(S1, 0);
+	}
+	if (base != NOREG)
+		e_alu(e, true, ALU_add, S1, rm_reg(base));
+	return rm_sum(S1, in->index, in->scale, (int32_t)in->disp);
+}

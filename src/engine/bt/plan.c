@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/plan.c - before a block is written: which instructions it has, how each is translated,
+ * where flags are live, where to poll.
+ *
+ * A block is a stretch of one page with one entry. It goes on behind conditional jumps, and behind
+ * unconditional ones when a jump inside the block leads there.
+ */
+#include "engine/bt/tr.h"
+
+enum { PEEK = 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
+
+static bool
+fpu_allowed(uint32_t mode, uint32_t flags)
+{
+	if ((flags & (IF_x87 | IF_mmx)) && !(mode & BM_x87))
+		return false;
+	if ((flags & IF_sse) && !(mode & BM_sse))
+		return false;
+	return !(flags & IF_avx) || (mode & BM_avx);
+}
+
+static unsigned
+kind_of_integer(const struct tr *t, const struct tr_insn *i)
+{
+	const struct insn *in = &i->in;
+
+	switch (in->id) {
+	case INSN_nop: case INSN_endbr32: case INSN_endbr64: case INSN_cld:
+	case INSN_prefetch: case INSN_prefetchw: case INSN_prefetchnta: case INSN_prefetcht0:
+	case INSN_prefetcht1: case INSN_prefetcht2:
+		return TK_nothing;
+	case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc:
+		if (in->op[0].kind == OPND_mem && in->op[1].kind != OPND_imm)
+			return TK_interp;
+		return TK_plain;
+	case INSN_add: case INSN_or: case INSN_adc: case INSN_sbb: case INSN_and: case INSN_sub: case INSN_xor:
+	case INSN_cmp: case INSN_test: case INSN_inc: case INSN_dec: case INSN_neg: case INSN_not: case INSN_mul:
+	case INSN_imul: case INSN_div: case INSN_idiv: case INSN_adcx: case INSN_adox: case INSN_xadd:
+	case INSN_cmpxchg: case INSN_cmpxchg8b: case INSN_cmpxchg16b: case INSN_rol: case INSN_ror: case INSN_rcl:
+	case INSN_rcr: case INSN_shl: case INSN_shr: case INSN_sar: case INSN_shld: case INSN_shrd: case INSN_sarx:
+	case INSN_shlx: case INSN_shrx: case INSN_rorx: case INSN_bsf: case INSN_bsr: case INSN_tzcnt: case INSN_lzcnt:
+	case INSN_popcnt: case INSN_bswap: case INSN_andn: case INSN_blsr: case INSN_blsmsk: case INSN_blsi:
+	case INSN_bextr: case INSN_bzhi: case INSN_pext: case INSN_pdep: case INSN_mulx: case INSN_crc32:
+	case INSN_mov: case INSN_movzx: case INSN_movsx: case INSN_movsxd: case INSN_movbe: case INSN_movnti:
+	case INSN_xchg: case INSN_cmovcc: case INSN_setcc: case INSN_cbw: case INSN_cwd: case INSN_lahf:
+	case INSN_sahf: case INSN_clc: case INSN_stc: case INSN_cmc: case INSN_pause: case INSN_lfence:
+	case INSN_mfence: case INSN_sfence:
+		return TK_plain;
+	case INSN_lea:
+		return in->osize == 2 ? TK_interp : TK_lea;
+	default:
+		(void)t;
+		return TK_interp;
+	}
+}
+
+static unsigned
+kind_of_flow(const struct insn *in)
+{
+	unsigned op = in->op[0].kind;
+
+	if (in->prefixes & (PFX_opsize | PFX_adsize))
+		return TK_interp;
+	switch (in->id) {
+	case INSN_jcc:
+		return TK_jcc;
+	case INSN_jcxz: case INSN_loop:
+		return TK_loop;
+	case INSN_jmp:
+		return op == OPND_rel ? TK_jmp : TK_jmp_reg;
+	case INSN_call:
+		return op == OPND_rel ? TK_call : op == OPND_reg && in->op[0].reg == RSP ? TK_interp : TK_call_reg;
+	case INSN_ret:
+		return TK_ret;
+	case INSN_push:
+		return in->osize != 8 ? TK_interp : TK_push;
+	case INSN_pop:
+		return in->osize != 8 || op != OPND_reg ? TK_interp : TK_pop;
+	case INSN_leave:
+		return TK_leave;
+	default:
+		return TK_interp;
+	}
+}
+
+static unsigned
+kind_of(const struct tr *t, const struct tr_insn *i)
+{
+	const struct insn *in = &i->in;
+	const struct insn_info *info = &insn_info[in->id];
+	unsigned kind;
+
+	if (in->id == INSN_invalid || (info->feature != CPUF_always && !cpu_has(t->c->model, info->feature)))
+		return TK_interp;
+	if ((in->prefixes & PFX_lock) && (!(info->flags & IF_lockable) || in->op[0].kind != OPND_mem))
+		return TK_interp;
+	if (info->flags & (IF_branch | IF_stack))
+		return kind_of_flow(in);
+	if (info->flags & FPU_FLAGS) {
+		switch (in->id) {
+		case INSN_fnstenv: case INSN_fldenv: case INSN_fnsave: case INSN_frstor: case INSN_fxsave:
+		case INSN_fxrstor:
+			return TK_interp;
+		default:
+			kind = fpu_allowed(t->mode, info->flags) ? TK_plain : TK_interp;
+		}
+	} else {
+		kind = kind_of_integer(t, i);
+	}
+	return kind == TK_plain && !tr_plain_fits(t, i) ? TK_interp : kind;
+}
+
+static bool
+decode(const struct tr *t, unsigned off, struct tr_insn *i)
+{
+	if (off >= PAGE_SIZE)
+		return false;
+	if (insn_decode(t->bytes + off, PAGE_SIZE - off, ISA_64, &i->in) == 0)
+		return false;
+	i->off = (uint16_t)off;
+	if (i->in.id != INSN_invalid)
+		insn_uses(&i->in, &i->use);
+	i->kind = (uint8_t)kind_of(t, i);
+	return true;
+}
+
+static bool
+is_direct(const struct tr_insn *i)
+{
+	return i->kind == TK_jcc || i->kind == TK_loop || i->kind == TK_jmp || i->kind == TK_call;
+}
+
+/* Control never goes on behind it within the block. */
+static bool
+ends(const struct tr_insn *i)
+{
+	return i->kind == TK_interp || i->kind == TK_jmp || i->kind == TK_call || i->kind == TK_jmp_reg ||
+		i->kind == TK_call_reg || i->kind == TK_ret;
+}
+
+static uint64_t
+target_of(const struct tr *t, const struct tr_insn *i)
+{
+	return tr_next(t, i) + i->in.imm;
+}
+
+/* The arithmetic flags that code at rip needs, as far as one can see from here. */
+static uint16_t
+live_at(const struct tr *t, uint64_t rip)
+{
+	uint16_t live = 0, written = 0;
+	struct tr_insn i;
+	unsigned n, off = (unsigned)(rip & ~PAGE_MASK);
+
+	if ((rip & PAGE_MASK) != t->pg->vpage)
+		return RFLAGS_arith;
+	for (n = 0; n < PEEK && written != RFLAGS_arith; n++, off += i.in.len) {
+		if (!decode(t, off, &i) || i.kind == TK_interp)
+			break;
+		live |= i.use.fl_read & (uint16_t)~written & RFLAGS_arith;
+		written |= i.use.fl_write & (uint16_t)~i.use.fl_read & RFLAGS_arith;
+		if (insn_info[i.in.id].flags & IF_branch)
+			break;
+	}
+	return live | (RFLAGS_arith & (uint16_t)~written);
+}
+
+static int
+index_of(const struct tr *t, uint64_t rip)
+{
+	unsigned k;
+
+	if ((rip & PAGE_MASK) == t->pg->vpage)
+		for (k = 0; k < t->n; k++)
+			if (t->i[k].off == (rip & ~PAGE_MASK))
+				return (int)k;
+	return -1;
+}
+
+static void
+find_targets(struct tr *t)
+{
+	unsigned k;
+	int at;
+
+	for (k = 0; k < t->n; k++) {
+		t->i[k].target = -1;
+		if (!is_direct(&t->i[k]) || t->i[k].kind == TK_call)
+			continue;
+		at = index_of(t, target_of(t, &t->i[k]));
+		t->i[k].target = (int16_t)at;
+		if (at >= 0)
+			t->i[at].label = true;
+	}
+}
+
+/* Flags needed where control may go from instruction k. */
+static uint16_t
+live_behind(struct tr *t, unsigned k, uint16_t exits)
+{
+	struct tr_insn *i = &t->i[k];
+	uint16_t live = 0;
+
+	if (i->kind == TK_interp || i->kind == TK_jmp_reg || i->kind == TK_call_reg || i->kind == TK_ret)
+		return RFLAGS_arith;
+	if (is_direct(i))
+		live = i->target >= 0 ? t->i[i->target].live : exits;
+	if (!ends(i))
+		live |= k + 1 < t->n ? t->i[k + 1].live : live_at(t, tr_next(t, i));
+	return live;
+}
+
+static void
+find_live(struct tr *t)
+{
+	uint16_t exits[TR_INSNS], live;
+	bool again = true;
+	unsigned k;
+
+	for (k = 0; k < t->n; k++) {
+		exits[k] = is_direct(&t->i[k]) && t->i[k].target < 0 ? live_at(t, target_of(t, &t->i[k])) : 0;
+		t->i[k].live = 0;
+	}
+	while (again) {
+		again = false;
+		for (k = t->n; k-- > 0; ) {
+			struct tr_insn *i = &t->i[k];
+
+			i->live_out = live_behind(t, k, exits[k]);
+			live = (uint16_t)((i->live_out & ~i->use.fl_write) | i->use.fl_read) & RFLAGS_arith;
+			if (i->kind == TK_interp)
+				live = RFLAGS_arith;
+			if (live != i->live)
+				again = true;
+			i->live = live;
+		}
+	}
+}
+
+/* Each backward branch gets a look at cpu->attention, where flags are dead if there is such a place. */
+static void
+find_polls(struct tr *t)
+{
+	struct tr_insn *i;
+	unsigned k, j;
+
+	for (k = 0; k < t->n; k++) {
+		i = &t->i[k];
+		if (!is_direct(i) || i->kind == TK_call || target_of(t, i) > tr_rip(t, i) ||
+		    (target_of(t, i) & PAGE_MASK) != t->pg->vpage)
+			continue;
+		for (j = k; t->i[j].live != 0 && !t->i[j].label && j > 0; j--)
+			;
+		if (t->i[j].live == 0)
+			t->i[j].poll = true;
+		else
+			i->poll_late = true;
+	}
+}
+
+void
+tr_plan(struct tr *t, unsigned start)
+{
+	uint64_t reach = 0, target;	/* a jump of the block goes as far as here */
+	unsigned off = start;
+	struct tr_insn *i;
+
+	t->falls = true;
+	for (t->n = 0; t->n < TR_INSNS; ) {
+		i = &t->i[t->n];
+		i->label = i->poll = i->poll_late = false;
+		if (!decode(t, off, i))
+			break;
+		t->n++;
+		off += i->in.len;
+		target = is_direct(i) && i->kind != TK_call ? target_of(t, i) : 0;
+		if ((target & PAGE_MASK) == t->pg->vpage && target > reach)
+			reach = target;
+		if (ends(i) && reach < t->pg->vpage + off) {
+			t->falls = false;
+			break;
+		}
+	}
+	if (t->n > 0 && ends(&t->i[t->n - 1]))
+		t->falls = false;
+	find_targets(t);
+	find_live(t);
+	find_polls(t);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/tr.h - one translation in progress. */
+#pragma once
+#include "engine/bt/bt.h"
+
+enum { TR_INSNS = 64 };
+
+/* How an instruction is translated; the rest of `enum` order does not matter. */
+enum tr_kind {
+	TK_interp,	/* leave, interpret it, go on behind it */
+	TK_plain,	/* re-encode, with its memory operand checked */
+	TK_nothing, TK_lea, TK_push, TK_pop, TK_leave, TK_jcc, TK_loop, TK_jmp, TK_call, TK_jmp_reg, TK_call_reg,
+	TK_ret, TK_special
+};
+
+enum tr_flags { FL_native, FL_saved };
+
+struct tr_insn {
+	struct insn in;
+	struct insn_use use;
+	uint16_t off;			/* in the page */
+	uint16_t live, live_out;	/* arithmetic flags needed before it, behind it */
+	uint8_t kind;
+	bool label;			/* a jump of this block goes here */
+	bool poll;			/* look at cpu->attention before it */
+	bool poll_late;			/* a backward branch that found no place for that */
+	int16_t target;			/* direct branch: index in this block, or -1 */
+	uint8_t *host;			/* where its code begins (writable mapping) */
+};
+
+/* Code to be written behind the block's body. */
+enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
+	COLD_indirect };
+struct cold {
+	uint8_t kind, fl;		/* enum cold_kind, enum tr_flags there */
+	uint8_t exit_kind;
+	uint16_t insn;
+	uint8_t *from, *back;		/* rel32 to patch; where to go back */
+	uint32_t info;
+	int32_t disp;
+	int8_t base;
+	uint64_t addr;
+	size_t tag;
+};
+
+struct tr {
+	struct emit e;
+	struct bt_state *bt;
+	struct cpu *c;
+	struct bt_page *pg;
+	struct bt_block *b;
+	uint32_t mode;
+	const uint8_t *bytes;		/* guest page */
+	unsigned n;
+	bool falls;			/* the last instruction runs on to the next address */
+	enum tr_flags fl;
+	bool fpu_checked;
+	int free_reg;			/* scratch left over by the last memory check */
+	unsigned ncold, nfix;
+	struct tr_insn i[TR_INSNS];
+	struct cold cold[TR_INSNS * 6];
+	struct { uint8_t *at; int16_t insn; } fix[TR_INSNS * 2];
+};
+
+/* liveness and classification: plan.c */
+void tr_plan(struct tr *t, unsigned start);
+/* memory operands: memop.c */
+struct rm tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single);
+struct rm tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size);
+void tr_flags_clobber(struct tr *t, struct tr_insn *i);
+void tr_flags_save(struct tr *t, int tmp);
+void tr_flags_restore(struct tr *t, int tmp);
+void tr_flags_for(struct tr *t, struct tr_insn *i, int tmp);
+struct cold *tr_cold(struct tr *t, unsigned kind, uint8_t *from);
+/* re-encoding: plain.c */
+bool tr_plain_fits(const struct tr *t, const struct tr_insn *i);
+void tr_plain(struct tr *t, struct tr_insn *i);
+void tr_lea(struct tr *t, struct tr_insn *i);
+void tr_address(struct tr *t, const struct insn *in, uint64_t next, int to);
+/* stack and flow: flow.c */
+void tr_push(struct tr *t, struct tr_insn *i);
+void tr_pop(struct tr *t, struct tr_insn *i);
+void tr_leave(struct tr *t, struct tr_insn *i);
+void tr_branch(struct tr *t, struct tr_insn *i);
+void tr_exit(struct tr *t, struct tr_insn *i, uint64_t target);
+void tr_interp(struct tr *t, struct tr_insn *i);
+void tr_poll(struct tr *t, struct tr_insn *i);
+void tr_cold_emit(struct tr *t);
+
+static inline uint64_t tr_rip(const struct tr *t, const struct tr_insn *i) { return t->pg->vpage + i->off; }
+static inline uint64_t tr_next(const struct tr *t, const struct tr_insn *i)
+	{ return t->pg->vpage + i->off + i->in.len; }
+static inline bool tr_homed(int guest) { return guest >= HOMED_FIRST; }
+static inline int tr_host(int guest) { return guest == RSP ? GSP : guest; }
+static inline struct rm tr_home(int guest) { return rm_gs(NOREG, (size_t)guest * 8); }

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/translate.c - write one block: entries, body, cold part, side table. */
+#include "engine/bt/tr.h"
+#include <assert.h>
+
+enum { ROOM_EXITS = TR_INSNS * 4, ROOM_SIDE = TR_INSNS * 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
+
+/* Three entries: from another page or anywhere (flags saved, mapping and attention checked), from
+ * this page with flags saved, from this page with native flags. */
+static void
+entries(struct tr *t)
+{
+	uint32_t *slot = &t->bt->now->slot[bt_slot(t->b->rip)];
+	struct emit *e = &t->e;
+	struct cold *c;
+
+	t->b->land = (uint32_t)(e->p - t->bt->code.rw);
+	e_op(e, 0, false, MAP_1, 0x81, ALU_cmp, rm_abs(bt_abs(slot)), false);
+	e32(e, t->b->page);
+	c = tr_cold(t, COLD_land, e_jcc(e, CC_ne, NULL));
+	c->addr = t->b->rip;
+	e_op(e, 0, false, MAP_1, 0x83, ALU_cmp, rm_gs(NOREG, offsetof(struct cpu, attention)), false);
+	e8(e, 0);
+	c = tr_cold(t, COLD_land, e_jcc(e, CC_ne, NULL));
+	c->addr = t->b->rip;
+	t->b->saved = (uint32_t)(e->p - t->bt->code.rw);
+	if (t->i[0].live != 0)
+		tr_flags_restore(t, S0);
+	t->b->native = (uint32_t)(e->p - t->bt->code.rw);
+	t->fl = FL_native;
+}
+
+/* The first FPU instruction of a stretch makes sure that the guest's state is loaded. */
+static void
+fpu_check(struct tr *t, struct tr_insn *i)
+{
+	struct cold *c;
+
+	tr_flags_clobber(t, i);
+	e_op(&t->e, 0, false, MAP_1, 0x80, ALU_cmp, rm_abs(bt_abs(&t->bt->fpu_live)), false);
+	e8(&t->e, 0);
+	c = tr_cold(t, COLD_fpu, e_jcc(&t->e, CC_e, NULL));
+	c->back = t->e.p;
+	t->fpu_checked = true;
+}
+
+static void
+one(struct tr *t, struct tr_insn *i)
+{
+	if (i->label) {		/* whoever jumps here has native flags */
+		if (t->fl == FL_saved && i->live != 0)
+			tr_flags_restore(t, S0);
+		t->fl = FL_native;
+		t->fpu_checked = false;
+	}
+	i->host = t->e.p;
+	if (i->poll)
+		tr_poll(t, i);
+	if (i->kind == TK_plain && (insn_info[i->in.id].flags & FPU_FLAGS) && !t->fpu_checked)
+		fpu_check(t, i);
+	switch (i->kind) {
+	case TK_nothing:
+		break;
+	case TK_interp:
+		tr_interp(t, i);
+		break;
+	case TK_plain:
+		tr_plain(t, i);
+		break;
+	case TK_lea:
+		tr_lea(t, i);
+		break;
+	case TK_push:
+		tr_push(t, i);
+		break;
+	case TK_pop:
+		tr_pop(t, i);
+		break;
+	case TK_leave:
+		tr_leave(t, i);
+		break;
+	default:
+		tr_branch(t, i);
+	}
+}
+
+static void
+body(struct tr *t)
+{
+	unsigned k, cold = t->ncold;
+	struct bt_state *bt = t->bt;
+
+	for (k = 0; k < t->n; k++) {
+		one(t, &t->i[k]);
+		for (; cold < t->ncold; cold++)
+			t->cold[cold].insn = (uint16_t)k;
+		bt->side[bt->nside++] = (uint32_t)(t->i[k].host - bt_rw(bt, t->b->land)) << SIDE_HOST_SHIFT |
+			(t->fl == FL_saved ? SIDE_SAVED : 0) | t->i[k].off;
+		t->b->rows++;
+	}
+	if (t->falls)
+		tr_exit(t, &t->i[t->n - 1], tr_next(t, &t->i[t->n - 1]));
+}
+
+struct bt_block *
+bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
+{
+	static __thread struct tr tr;
+	struct tr *t = &tr;
+	unsigned k;
+
+	if ((size_t)(bt->free - bt->code.rw) + BLOCK_ROOM > bt->code.size || bt->nblocks == BLOCKS_MAX ||
+	    bt->nexits + ROOM_EXITS > EXITS_MAX || bt->nside + ROOM_SIDE > SIDE_MAX)
+		return NULL;
+	t->bt = bt;
+	t->c = bt->c;
+	t->pg = pg;
+	t->mode = bt->now->mode;
+	t->ncold = t->nfix = 0;
+	t->fpu_checked = false;
+	t->e = (struct emit){ .p = bt->free, .to_rx = bt->code.rx - bt->code.rw };
+	cpu_code_protect(bt->c, pg->gpa);
+	t->bytes = mem_get(bt->c->mem, pg->gpa, PAGE_SIZE);
+	if (t->bytes == NULL)
+		return NULL;
+	tr_plan(t, (unsigned)(rip & ~PAGE_MASK));
+	if (t->n == 0 || t->i[0].kind == TK_interp)
+		return NULL;
+	t->b = &bt->blocks[bt->nblocks];
+	*t->b = (struct bt_block){ .rip = rip, .page = bt_page_id(bt, pg), .side = bt->nside, .insns = (uint16_t)t->n };
+	entries(t);
+	body(t);
+	for (k = 0; k < t->nfix; k++)
+		e_patch(t->fix[k].at, t->i[t->fix[k].insn].host);
+	tr_cold_emit(t);
+	t->b->end = (uint32_t)(t->e.p - bt->code.rw);
+	assert(t->b->end - t->b->land <= BLOCK_ROOM && t->ncold <= sizeof(t->cold) / sizeof(*t->cold));
+	bt->free = (uint8_t *)(((uintptr_t)t->e.p + 15) & ~(uintptr_t)15);
+	bt->nblocks++;
+	bt_block_add(bt, t->b);
+	return t->b;
+}
