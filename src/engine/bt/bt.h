@@ -25,9 +25,9 @@ enum bt_mode {
 	BM_sse = 1 << 5,	/* and SSE: CR4.OSFXSR */
 	BM_avx = 1 << 6,	/* and AVX: CR4.OSXSAVE, XCR0 */
 	BM_fsgsbase = 1 << 7,	/* CR4.FSGSBASE */
-	BM_fault = 1 << 8,	/* CPL 0: no privileged instruction faults for privilege */
+	BM_counted = 1 << 8,	/* instructions are counted, flags exact at every fault (lockstep) */
 	BM_iopl = 1 << 9,	/* CPL <= IOPL: CLI and STI may run */
-	BM_none = 1u << 31	/* not for the translator: interpret */
+	BM_none = 1 << 30	/* not for the translator: interpret */
 };
 enum { BM_VIEW_SHIFT = 2 };
 
@@ -112,7 +112,6 @@ struct bt_state {
 	gpa_t written_page[64];
 	unsigned nwritten;
 
-	bool no_chain, verify;
 	struct bt_stats stats;
 };
 
@@ -144,9 +143,11 @@ static inline uint32_t bt_page_id(const struct bt_state *bt, const struct bt_pag
 	{ return (uint32_t)(p - bt->pages) + 1; }
 static inline unsigned bt_slot(uint64_t rip) { return rip >> PAGE_SHIFT & (BT_SLOTS - 1); }
 static inline unsigned bt_target_index(uint64_t rip) { return rip & (BT_TARGETS - 1); }
-/* translate.c: NULL when the first instruction must be interpreted */
+/* translate.c: NULL when the first instruction must be interpreted, BT_FULL when there is no room */
+#define BT_FULL ((struct bt_block *)(uintptr_t)1)
 struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip);
 /* fpu.c */
+void bt_fpu_load(struct bt_state *bt);
 void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
 /* signal.c */
 int bt_signals_open(void);

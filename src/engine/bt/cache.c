@@ -153,7 +153,7 @@ bt_link(struct bt_state *bt, struct bt_exit *x, struct bt_block *to)
 {
 	uint32_t entry = x->kind == BX_link ? to->native : x->kind == BX_link_saved ? to->saved : to->land;
 
-	if (x->patch == 0 || x->to != 0 || bt->no_chain)
+	if (x->patch == 0 || x->to != 0 || (bt->now->mode & BM_counted))
 		return;
 	e_patch(bt_rw(bt, x->patch), bt_rw(bt, entry));
 	x->to = (uint32_t)(to - bt->blocks) + 1;
@@ -217,4 +217,28 @@ bt_drop_phys(struct bt_state *bt, uint64_t ppage)
 		}
 		pg->blocks = 0;
 	}
+}
+
+/* The guest instruction that host address pc (or the byte before: a return address) belongs to. */
+bool
+bt_side_find(struct bt_state *bt, const uint8_t *pc, uint64_t *rip, bool *saved)
+{
+	const struct bt_block *b = bt_block_at(bt, pc);
+	uint32_t off, lo = 0, hi, mid;
+	const uint32_t *row;
+
+	if (b == NULL || b->rows == 0)
+		return false;
+	row = bt->side + b->side;
+	off = (uint32_t)(pc - bt->code.rx) - b->land;
+	for (hi = b->rows; hi - lo > 1; ) {
+		mid = lo + (hi - lo) / 2;
+		if (row[mid] >> SIDE_HOST_SHIFT <= off)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	*rip = bt->pages[b->page - 1].vpage + (row[lo] & SIDE_OFFSET);
+	*saved = (row[lo] & SIDE_SAVED) != 0;
+	return true;
 }

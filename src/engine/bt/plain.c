@@ -37,7 +37,7 @@ is_group(const struct insn *in)
 			(op & 0xf8) == 0xd8;
 	if (in->map == MAP_0f)
 		return IN(op, "\x01\x0d\x71\x72\x73\xae\xba\xc7") || (op & 0xf8) == 0x18 || (op & 0xf0) == 0x90 || op == 0;
-	return in->map == MAP_0f38 && op == 0xf3 && (in->prefixes & PFX_VEX);
+	return in->map == MAP_0f38 && op == 0xf3 && (in->prefixes & PFX_vex);
 }
 
 static bool
@@ -72,7 +72,7 @@ fields_of(const struct insn *in)
 	if (!vector) {
 		f.reg_gpr = !is_group(in);
 		f.rm_gpr = !f.mem && !((in->opcode & 0xf8) == 0xd8 && in->map == MAP_1);
-		f.v_gpr = (in->prefixes & PFX_VEX) != 0;
+		f.v_gpr = (in->prefixes & PFX_vex) != 0;
 		return f;
 	}
 	gpr_in_reg = in->map == MAP_0f && IN(in->opcode, "\x2c\x2d\x50\xd7\xc5");
@@ -108,7 +108,7 @@ rm_in_place(const struct tr_insn *i, const struct fields *f)
 	const struct insn *in = &i->in;
 
 	if (f->mem || !f->modrm || !f->rm_gpr || !tr_homed(f->rm) || (f->reg_gpr && f->reg == f->rm) ||
-	    (in->prefixes & PFX_VEX) || is_vector_op(in) || f->high8)
+	    (in->prefixes & PFX_vex) || is_vector_op(in) || f->high8)
 		return false;
 	if (in->id == INSN_bt || in->id == INSN_bts || in->id == INSN_btr || in->id == INSN_btc || in->id == INSN_xchg)
 		return false;
@@ -159,7 +159,7 @@ encode(struct tr *t, const struct insn *in, const uint8_t *raw, const struct fie
 	bool byte_reg = false;
 	unsigned k;
 
-	if (in->prefixes & PFX_VEX) {
+	if (in->prefixes & PFX_vex) {
 		e_vex(e, raw[in->opcode_at - 1] & 3, (in->rex & REX_W) != 0, in->vex_l != 0, in->map, in->opcode, reg, v, rm);
 	} else {
 		for (k = 0; k < in->nopnds; k++)

@@ -152,7 +152,7 @@ live_at(const struct tr *t, uint64_t rip)
 	struct tr_insn i;
 	unsigned n, off = (unsigned)(rip & ~PAGE_MASK);
 
-	if ((rip & PAGE_MASK) != t->pg->vpage)
+	if ((rip & PAGE_MASK) != t->pg->vpage || (t->mode & BM_counted))
 		return RFLAGS_arith;
 	for (n = 0; n < PEEK && written != RFLAGS_arith; n++, off += i.in.len) {
 		if (!decode(t, off, &i) || i.kind == TK_interp)
@@ -188,6 +188,8 @@ find_targets(struct tr *t)
 		if (!is_direct(&t->i[k]) || t->i[k].kind == TK_call)
 			continue;
 		at = index_of(t, target_of(t, &t->i[k]));
+		if ((t->mode & BM_counted) && at <= (int)k)
+			at = -1;
 		t->i[k].target = (int16_t)at;
 		if (at >= 0)
 			t->i[at].label = true;
@@ -228,7 +230,7 @@ find_live(struct tr *t)
 
 			i->live_out = live_behind(t, k, exits[k]);
 			live = (uint16_t)((i->live_out & ~i->use.fl_write) | i->use.fl_read) & RFLAGS_arith;
-			if (i->kind == TK_interp)
+			if (i->kind == TK_interp || (t->mode & BM_counted))
 				live = RFLAGS_arith;
 			if (live != i->live)
 				again = true;
@@ -246,7 +248,7 @@ find_polls(struct tr *t)
 
 	for (k = 0; k < t->n; k++) {
 		i = &t->i[k];
-		if (!is_direct(i) || i->kind == TK_call || target_of(t, i) > tr_rip(t, i) ||
+		if (!is_direct(i) || i->kind == TK_call || target_of(t, i) > tr_rip(t, i) || (t->mode & BM_counted) ||
 		    (target_of(t, i) & PAGE_MASK) != t->pg->vpage)
 			continue;
 		for (j = k; t->i[j].live != 0 && !t->i[j].label && j > 0; j--)

@@ -44,6 +44,17 @@ fpu_check(struct tr *t, struct tr_insn *i)
 	t->fpu_checked = true;
 }
 
+/* An instruction counts when it begins; one that faults is taken back. */
+static void
+count(struct tr *t)
+{
+	struct rm retired = rm_gs(NOREG, offsetof(struct cpu, retired));
+
+	e_load(&t->e, S0, retired);
+	e_lea(&t->e, true, S0, rm_at(S0, 1));
+	e_store(&t->e, retired, S0);
+}
+
 static void
 one(struct tr *t, struct tr_insn *i)
 {
@@ -56,6 +67,8 @@ one(struct tr *t, struct tr_insn *i)
 	i->host = t->e.p;
 	if (i->poll)
 		tr_poll(t, i);
+	if ((t->mode & BM_counted) && i->kind != TK_interp)
+		count(t);
 	if (i->kind == TK_plain && (insn_info[i->in.id].flags & FPU_FLAGS) && !t->fpu_checked)
 		fpu_check(t, i);
 	switch (i->kind) {
@@ -111,7 +124,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 
 	if ((size_t)(bt->free - bt->code.rw) + BLOCK_ROOM > bt->code.size || bt->nblocks == BLOCKS_MAX ||
 	    bt->nexits + ROOM_EXITS > EXITS_MAX || bt->nside + ROOM_SIDE > SIDE_MAX)
-		return NULL;
+		return BT_FULL;
 	t->bt = bt;
 	t->c = bt->c;
 	t->pg = pg;

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/bt.c - the translator as an engine: its run loop, and what it hears of the world.
+ *
+ *	find or make the block at rip -> enter -> translated code -> left: why -> again
+ */
+#include "engine/bt/bt.h"
+
+#include "cpu/debug.h"
+
+#include "regent.h"
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+enum { DR7_ENABLE = 0xff, XCR0_VECTORS = 6, HWCAP2_FSGSBASE_BIT = 1 << 1 };
+
+/* ---- modes ---- */
+
+static uint32_t
+fpu_mode(const struct cpu *c)
+{
+	const union regfile *r = &c->r;
+	uint32_t m;
+
+	if (cr0_em(r) || cr0_ts(r))
+		return 0;
+	m = BM_x87;
+	if (cr4_osfxsr(r))
+		m |= BM_sse;
+	if (cr4_osxsave(r) && (r->xcr0 & XCR0_VECTORS) == XCR0_VECTORS)
+		m |= BM_avx;
+	return m;
+}
+
+/* The present mode, BM_none when it is the interpreter's. */
+static uint32_t
+mode_of(const struct cpu *c)
+{
+	const union regfile *r = &c->r;
+	uint32_t m;
+
+	if (c->mode != MODE_long64 || (r->rflags & (rflags_tf_MASK | rflags_df_MASK | rflags_rf_MASK)) ||
+	    (r->dr7 & DR7_ENABLE) || r->interruptibility != 0 || (cr0_am(r) && rflags_ac(r) && c->cpl == 3))
+		return BM_none;
+	m = (c->cpl == 3 ? BM_user : 0) | (uint32_t)c->tlb_view << BM_VIEW_SHIFT | fpu_mode(c);
+	if (cr4_fsgsbase(r))
+		m |= BM_fsgsbase;
+	if (rflags_iopl(r) >= c->cpl)
+		m |= BM_iopl;
+	if (c->retire_limit != UINT64_MAX)
+		m |= BM_counted;
+	return m;
+}
+
+/* Make bt->now the context of mode m. */
+static void
+mode_set(struct bt_state *bt, uint32_t m)
+{
+	unsigned i;
+
+	if (bt->now != NULL && bt->now->mode == m)
+		return;
+	for (i = 0; i < BT_CTXS && bt->ctx[i].used; i++) {
+		if (bt->ctx[i].mode == m) {
+			bt->now = &bt->ctx[i];
+			return;
+		}
+	}
+	if (i == BT_CTXS) {	/* more modes than a system has: begin anew */
+		bt_flush(bt);
+		for (i = 0; i < BT_CTXS; i++)
+			bt->ctx[i].used = false;
+		i = 0;
+	}
+	bt->now = &bt->ctx[i];
+	bt->now->used = true;
+	bt->now->mode = m;
+}
+
+/* ---- finding translations ---- */
+
+static void
+serve_written(struct bt_state *bt)
+{
+	gpa_t pages[64];
+	unsigned n, i;
+
+	pthread_mutex_lock(&bt->written_lock);
+	n = bt->nwritten;
+	memcpy(pages, bt->written_page, sizeof(pages));
+	bt->nwritten = 0;
+	bt->written = false;
+	pthread_mutex_unlock(&bt->written_lock);
+	if (n > sizeof(pages) / sizeof(*pages))
+		bt_flush(bt);
+	else
+		for (i = 0; i < n; i++)
+			bt_drop_phys(bt, mem_page_index(bt->c->mem, pages[i]));
+}
+
+/* The instance of the page of rip as it is mapped now; NULL: fetching faults, or is not from RAM. */
+static struct bt_page *
+page_at(struct bt_state *bt, uint64_t rip)
+{
+	uint32_t *slot = &bt->now->slot[bt_slot(rip)];
+	const struct code_entry *e;
+	struct bt_page *pg;
+
+	if (*slot != 0 && bt->pages[*slot - 1].vpage == (rip & PAGE_MASK))
+		return &bt->pages[*slot - 1];
+	if (lin_code(bt->c, rip, &e) != OK || e->host == NULL)
+		return NULL;
+	pg = bt_page_get(bt, rip & PAGE_MASK, e->gpa);
+	if (pg == NULL) {
+		bt_flush(bt);
+		pg = bt_page_get(bt, rip & PAGE_MASK, e->gpa);
+	}
+	*slot = bt_page_id(bt, pg);
+	return pg;
+}
+
+/* The translation of the code at rip; NULL: interpret one instruction. */
+static struct bt_block *
+block_at(struct bt_state *bt, uint64_t rip)
+{
+	struct bt_page *pg = page_at(bt, rip);
+	struct bt_block *b;
+
+	if (pg == NULL)
+		return NULL;
+	b = bt_block_find(bt, pg, rip);
+	if (b != NULL)
+		return b;
+	bt_fpu_unload(bt);
+	b = bt_translate(bt, pg, rip);
+	if (b == BT_FULL) {
+		bt_flush(bt);
+		pg = page_at(bt, rip);
+		b = pg == NULL ? NULL : bt_translate(bt, pg, rip);
+	}
+	return b == BT_FULL ? NULL : b;
+}
+
+/* ---- running ---- */
+
+static void
+flags_in(struct bt_state *bt)
+{
+	uint64_t fl = bt->c->r.rflags;
+
+	bt->flags_saved = (uint16_t)((fl & 0xd5) << 8 | (fl >> rflags_of_SHIFT & 1));
+}
+
+static void
+flags_out(struct bt_state *bt)
+{
+	uint64_t arith = (bt->flags_saved >> 8 & 0xd5) | (uint64_t)(bt->flags_saved & 1) << rflags_of_SHIFT;
+
+	bt->c->r.rflags = (bt->c->r.rflags & ~(uint64_t)RFLAGS_arith) | arith;
+}
+
+/* One instruction by the interpreter. True: leave the engine with *err and *x. */
+static bool
+interpret(struct bt_state *bt, struct vexit *x, int *err)
+{
+	bt_fpu_unload(bt);
+	bt->stats.steps++;
+	x->kind = EXIT_attend;
+	*err = interp_step(bt->c, x);
+	return *err != 0 || x->kind != EXIT_attend;
+}
+
+/* Events that wait for the loop can be taken now. */
+static bool
+wants_out(const struct cpu *c)
+{
+	return atomic_load_explicit(&c->attention, memory_order_acquire) != 0 || c->retired >= c->retire_limit ||
+		(c->irq_window && c->r.interruptibility == 0 &&
+		(rflags_if(&c->r) || (c->r.nmi_pending && !c->r.nmi_blocked)));
+}
+
+/* What comes after translated code was left; true: interpret the instruction at rip. */
+static bool
+left(struct bt_state *bt, uint32_t why)
+{
+	struct bt_exit *x = &bt->exits[why];
+	struct bt_block *b;
+
+	if (why == LEFT_indirect) {
+		bt->stats.indirect++;
+		return false;
+	}
+	if (why == LEFT_fault) {
+		if (bt->now->mode & BM_counted)
+			bt->c->retired--;
+		return true;
+	}
+	bt->c->r.rip = x->target;
+	if (x->kind == BX_interp) {
+		bt->stats.interp[x->insn_id]++;
+		return true;
+	}
+	if (x->kind == BX_poll) {
+		bt->stats.polls++;
+		return false;
+	}
+	if (!bt->written && !(bt->now->mode & BM_counted)) {
+		uint64_t flushes = bt->stats.flushes;
+
+		b = block_at(bt, x->target);
+		if (b != NULL && flushes == bt->stats.flushes)
+			bt_link(bt, x, b);
+	}
+	return false;
+}
+
+static int
+run(struct cpu *c, struct vexit *x)
+{
+	struct bt_state *bt = c->bt;
+	struct bt_block *b;
+	uint32_t why, m;
+	bool step = false, first = true;
+	int err = 0;
+
+	x->carried = GROUP_ALL;
+	x->kind = EXIT_attend;
+	for (;; first = false) {
+		if (!first && wants_out(c))
+			break;
+		if (first && atomic_load_explicit(&c->attention, memory_order_acquire) != 0)
+			break;
+		if (bt->written)
+			serve_written(bt);
+		m = mode_of(c);
+		if (!step && m != BM_none) {
+			mode_set(bt, m);
+			b = block_at(bt, c->r.rip);
+			step = b == NULL;
+		}
+		if (step || m == BM_none) {
+			step = false;
+			if (interpret(bt, x, &err))
+				break;
+			continue;
+		}
+		bt->now->target[bt_target_index(c->r.rip)] = (struct bt_target){ c->r.rip, bt_rx(bt, b->land) };
+		flags_in(bt);
+		bt->stats.entries++;
+		why = bt->enter(bt_rx(bt, b->land));
+		flags_out(bt);
+		step = left(bt, why);
+	}
+	bt_fpu_unload(bt);
+	return err;
+}
+
+static int
+bt_run(struct cpu *c, struct vexit *x)
+{
+	int err;
+
+	__asm__ volatile("wrgsbase %0" : : "r"(c) : "memory");
+	cpu_guest_enter(c);
+	bt_running = c->bt;
+	err = run(c, x);
+	bt_running = NULL;
+	cpu_guest_leave(c);
+	return err;
+}
+
+static int
+bt_step(struct cpu *c, struct vexit *x)
+{
+	return interp_engine.step(c, x);
+}
+
+/* ---- helpers of translated code ---- */
+
+/* A TLB check failed: make the entry. Nonzero: the instruction must be interpreted (a fault, a
+ * device, a page with code, an access across pages). */
+uint64_t
+bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
+{
+	struct cpu *c = bt->c;
+	struct tlb *tlb = &c->tlb[c->tlb_view];
+	unsigned size = info & FILL_SIZE, at = lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
+	struct tlb_entry *e = &((info & FILL_write) ? tlb->write : tlb->read)[at];
+	bool live = bt->fpu_live, saved;
+	uint64_t page = lin & PAGE_MASK;
+	int res = OK;
+
+	bt->stats.fills++;
+	if (e->tag != page && ((lin + size - 1) & PAGE_MASK) == page) {
+		if (live)
+			bt_fpu_unload(bt);
+		lin_hva_slow(c, lin, size, info & FILL_write ? ACC_write : ACC_read, &res);
+		if (live)
+			bt_fpu_load(bt);
+	}
+	if (res == OK && e->tag == ((lin + size - 1) & PAGE_MASK) && e->tag == page) {
+		if (info & FILL_stack)
+			tlb->stack = *e;
+		return 0;
+	}
+	bt->stats.fills_failed++;
+	bt_side_find(bt, pc, &c->r.rip, &saved);
+	return 1;
+}
+
+/* ---- what others tell ---- */
+
+static void
+flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
+{
+	struct bt_state *bt = c->bt;
+	unsigned i;
+
+	(void)what, (void)lin;
+	for (i = 0; i < BT_CTXS; i++)
+		if (bt->ctx[i].used)
+			memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
+}
+
+static void
+code_written(void *ctx, gpa_t gpa, size_t len)
+{
+	struct bt_state *bt = ctx;
+	enum { MAX = sizeof(bt->written_page) / sizeof(*bt->written_page) };
+
+	(void)len;
+	pthread_mutex_lock(&bt->written_lock);
+	if (bt->nwritten == 0 || bt->nwritten > MAX || bt->written_page[bt->nwritten - 1] != (gpa & PAGE_MASK)) {
+		if (bt->nwritten < MAX)
+			bt->written_page[bt->nwritten] = gpa & PAGE_MASK;
+		if (bt->nwritten <= MAX)
+			bt->nwritten++;
+	}
+	bt->written = true;
+	pthread_mutex_unlock(&bt->written_lock);
+	if (bt_running != bt)
+		cpu_ask(bt->c, ATT_tlb);
+}
+
+/* ---- opening ---- */
+
+static void
+bt_close(struct cpu *c)
+{
+	struct bt_state *bt = c->bt;
+
+	if (bt == NULL)
+		return;
+	c->flushed = NULL;
+	c->bt = NULL;
+	if (bt->watcher.code_written != NULL)
+		mem_unwatch(c->mem, &bt->watcher);
+	bt_cache_close(bt);
+	pthread_mutex_destroy(&bt->written_lock);
+	munmap(bt, sizeof(*bt));
+	interp_engine.close(c);
+}
+
+static bool
+host_fits(void)
+{
+	return (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx");
+}
+
+static int
+bt_open(struct cpu *c)
+{
+	struct bt_state *bt;
+	int err;
+
+	if (!host_fits())
+		return -REGENT_E_host;
+	if ((err = interp_engine.open(c)) != 0)
+		return err;
+	bt = mmap(NULL, sizeof(*bt), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	if (bt == MAP_FAILED) {
+		interp_engine.close(c);
+		return -REGENT_E_memory;
+	}
+	c->bt = bt;
+	bt->c = c;
+	pthread_mutex_init(&bt->written_lock, NULL);
+	__asm__ volatile("stmxcsr %0" : "=m"(bt->host_mxcsr));
+	if (bt_cache_open(bt) != 0 || bt_signals_open() != 0) {
+		bt_close(c);
+		return -REGENT_E_memory;
+	}
+	bt_gates_emit(bt);
+	bt->watcher.code_written = code_written;
+	bt->watcher.ctx = bt;
+	mem_watch(c->mem, &bt->watcher);
+	c->flushed = flushed;
+	return 0;
+}
+
+static int
+bt_nothing(struct cpu *c, uint32_t groups)
+{
+	(void)c, (void)groups;
+	return 0;
+}
+
+const struct engine bt_engine = {
+	.name = "bt", .software = true, .open = bt_open, .close = bt_close, .store = bt_nothing, .fetch = bt_nothing,
+	.run = bt_run, .step = bt_step,
+};

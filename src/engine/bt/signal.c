@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/signal.c - host faults in translated code: the instruction is interpreted instead.
+ *
+ * Division errors, unmasked FPU exceptions, unaligned SSE operands, reserved MXCSR bits: whatever
+ * the host's CPU refuses, the interpreter refuses in the guest's terms. The handler only edits the
+ * interrupted context so that it leaves translated code at that instruction.
+ */
+#include "engine/bt/bt.h"
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+__thread struct bt_state *bt_running;
+static const int signals[] = { SIGSEGV, SIGFPE, SIGBUS, SIGILL };
+enum { SIGNALS = sizeof(signals) / sizeof(*signals) };
+static struct sigaction before[SIGNALS];
+
+static bool
+redirect(struct bt_state *bt, ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+	const uint8_t *pc = (const uint8_t *)(uintptr_t)g[REG_RIP];
+	uint64_t rip, fl = (uint64_t)g[REG_EFL];
+	bool saved;
+
+	if (!bt_side_find(bt, pc, &rip, &saved))
+		return false;
+	if (!saved)
+		bt->flags_saved = (uint16_t)((fl & 0xd5) << 8 | (fl >> rflags_of_SHIFT & 1));
+	bt->c->r.rip = rip;
+	bt->stats.host_faults++;
+	g[REG_R14] = LEFT_fault;	/* S0 */
+	g[REG_RIP] = (greg_t)(uintptr_t)bt->gate_exit_saved;
+	return true;
+}
+
+static void
+handler(int sig, siginfo_t *info, void *context)
+{
+	unsigned i;
+
+	if (bt_running != NULL && redirect(bt_running, context))
+		return;
+	for (i = 0; i < SIGNALS && signals[i] != sig; i++)
+		;
+	if (before[i].sa_flags & SA_SIGINFO)
+		before[i].sa_sigaction(sig, info, context);
+	else if (before[i].sa_handler != SIG_DFL && before[i].sa_handler != SIG_IGN)
+		before[i].sa_handler(sig);
+	else
+		signal(sig, SIG_DFL);	/* comes again, and ends the process */
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int result;
+
+static void
+install(void)
+{
+	struct sigaction sa = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+	unsigned i;
+
+	sigemptyset(&sa.sa_mask);
+	for (i = 0; i < SIGNALS; i++)
+		if (sigaction(signals[i], &sa, &before[i]) != 0)
+			result = -1;
+}
+
+int
+bt_signals_open(void)
+{
+	pthread_once(&once, install);
+	return result;
+}
