@@ -35,6 +35,9 @@ $B/regent: $(filter $B/src/cli/%,$(OBJ)) $B/libregent.a
 $B/libregent.a: $(LIB:%.c=$B/%.o)
 	rm -f $@ && $(AR) qcs $@ $^
 
+# The guest's vector registers stay in the host's while these run.
+$B/src/engine/bt/%.o: CFLAGS += -mgeneral-regs-only
+
 $B/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
