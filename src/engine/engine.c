@@ -3,7 +3,7 @@
 #include "engine/engine.h"
 #include <string.h>
 
-static const struct engine *const engines[] = { &interp_engine, &kvm_engine };
+static const struct engine *const engines[] = { &interp_engine, &bt_engine, &kvm_engine };
 
 const struct engine *
 engine_by_name(const char *name)

@@ -179,6 +179,22 @@ wants_out(const struct cpu *c)
 		(rflags_if(&c->r) || (c->r.nmi_pending && !c->r.nmi_blocked)));
 }
 
+/* Serve what needs no loop. */
+static void
+attend(struct bt_state *bt)
+{
+	struct cpu *c = bt->c;
+
+	if (atomic_load(&c->attention) & ATT_code)
+		atomic_fetch_and(&c->attention, ~(uint32_t)ATT_code);
+	if (atomic_load(&c->attention) & ATT_tlb) {
+		atomic_fetch_and(&c->attention, ~(uint32_t)ATT_tlb);
+		cpu_shootdown_serve(c);
+	}
+	if (bt->written)
+		serve_written(bt);
+}
+
 /* What comes after translated code was left; true: interpret the instruction at rip. */
 static bool
 left(struct bt_state *bt, uint32_t why)
@@ -226,12 +242,10 @@ run(struct cpu *c, struct vexit *x)
 	x->carried = GROUP_ALL;
 	x->kind = EXIT_attend;
 	for (;; first = false) {
-		if (!first && wants_out(c))
+		if (bt->written || atomic_load_explicit(&c->attention, memory_order_acquire) != 0)
+			attend(bt);
+		if (first ? atomic_load(&c->attention) != 0 : wants_out(c))
 			break;
-		if (first && atomic_load_explicit(&c->attention, memory_order_acquire) != 0)
-			break;
-		if (bt->written)
-			serve_written(bt);
 		m = mode_of(c);
 		if (!step && m != BM_none) {
 			mode_set(bt, m);
@@ -261,11 +275,9 @@ bt_run(struct cpu *c, struct vexit *x)
 	int err;
 
 	__asm__ volatile("wrgsbase %0" : : "r"(c) : "memory");
-	cpu_guest_enter(c);
 	bt_running = c->bt;
 	err = run(c, x);
 	bt_running = NULL;
-	cpu_guest_leave(c);
 	return err;
 }
 

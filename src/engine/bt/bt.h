@@ -87,7 +87,8 @@ struct bt_state {
 
 	uint16_t flags_saved;		/* AH of lahf, AL of seto */
 	uint8_t fpu_live;		/* the guest's FPU state is in the host's registers */
-	uint64_t tmp, tmp2;		/* within one instruction */
+	uint64_t hold;			/* a value within one instruction */
+	uint64_t tmp, tmp2;		/* the gates' own */
 	uint64_t host_rsp, host_gs;
 	uint32_t host_mxcsr;
 

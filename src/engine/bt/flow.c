@@ -44,13 +44,13 @@ tr_push(struct tr *t, struct tr_insn *i)
 
 	if (op->kind == OPND_mem) {
 		e_load(&t->e, S0, tr_mem(t, i, WORD, false, false));
-		e_store(&t->e, rm_abs(bt_abs(&t->bt->tmp)), S0);
+		e_store(&t->e, rm_abs(bt_abs(&t->bt->hold)), S0);
 	}
 	rm = tr_stack(t, i, GSP, -WORD, WORD);
 	if (op->kind == OPND_imm) {
 		store_imm(t, rm, i->in.imm);
 	} else if (op->kind == OPND_mem || tr_homed(op->reg)) {
-		e_load(&t->e, S0, op->kind == OPND_mem ? rm_abs(bt_abs(&t->bt->tmp)) : tr_home(op->reg));
+		e_load(&t->e, S0, op->kind == OPND_mem ? rm_abs(bt_abs(&t->bt->hold)) : tr_home(op->reg));
 		e_store(&t->e, rm, S0);
 	} else {
 		e_store(&t->e, rm, tr_host(op->reg));
@@ -261,7 +261,7 @@ push_return(struct tr *t, struct tr_insn *i)
 static void
 call_reg(struct tr *t, struct tr_insn *i)
 {
-	struct rm tmp = rm_abs(bt_abs(&t->bt->tmp));
+	struct rm tmp = rm_abs(bt_abs(&t->bt->hold));
 
 	tr_flags_clobber(t, i);
 	if (i->in.op[0].kind == OPND_mem) {

@@ -110,8 +110,15 @@ rm_in_place(const struct tr_insn *i, const struct fields *f)
 	if (f->mem || !f->modrm || !f->rm_gpr || !tr_homed(f->rm) || (f->reg_gpr && f->reg == f->rm) ||
 	    (in->prefixes & PFX_vex) || is_vector_op(in) || f->high8)
 		return false;
-	if (in->id == INSN_bt || in->id == INSN_bts || in->id == INSN_btr || in->id == INSN_btc || in->id == INSN_xchg)
-		return false;
+	switch (in->id) {
+	case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc: case INSN_xchg:
+		return false;	/* mean something else in memory */
+	case INSN_rol: case INSN_ror: case INSN_rcl: case INSN_rcr: case INSN_shl: case INSN_shr: case INSN_sar:
+	case INSN_shld: case INSN_shrd:
+		return false;	/* leave another undefined OF there */
+	default:
+		break;
+	}
 	return !(i->use.gpr_write >> f->rm & 1) || in->osize == 8;
 }
 
