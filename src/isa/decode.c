@@ -9,37 +9,60 @@ enum { LEN_MAX = 15, READ_MAX = 32 /* bytes that may be looked at, whatever they
 /* ---- operand forms ---- */
 
 enum how {
-	HOW_none, HOW_fixed, HOW_opcode, HOW_one, HOW_imm8, HOW_imm8s, HOW_imm16, HOW_immz, HOW_immv,
-	HOW_imm2, HOW_rel8, HOW_relz, HOW_far, HOW_is4, HOW_moffs, HOW_rsi, HOW_rdi, HOW_rbx, HOW_rax,
-	HOW_ds_rdi, HOW_vvvv, HOW_reg, HOW_rm, HOW_mem, HOW_vsib, HOW_rmreg, HOW_anyreg
+	/* in a register whose number is at hand, or in memory */
+	HOW_reg, HOW_rm, HOW_opcode, HOW_vvvv, HOW_fixed, HOW_rmreg, HOW_mem, HOW_anyreg,
+	/* in the bytes behind ModRM */
+	HOW_imm8, HOW_imm8s, HOW_imm16, HOW_immz, HOW_immv, HOW_rel8, HOW_relz,
+	/* the rare rest */
+	HOW_one, HOW_imm2, HOW_far, HOW_is4, HOW_moffs, HOW_rsi, HOW_rdi, HOW_rbx, HOW_rax,
+	HOW_ds_rdi, HOW_vsib
 };
 
-/* Sizes that depend on operand size 2, 4, 8 or on VEX.L, as SDM vol. 2 appendix A names them. */
-enum size {
-	SZ_0, SZ_1, SZ_2, SZ_4, SZ_8, SZ_10, SZ_16, SZ_v, SZ_z, SZ_y, SZ_p, SZ_s, SZ_a, SZ_e, SZ_f,
-	SZ_x, SZ_xh, SZ_xq, SZ_xe, SZ_dd, SZ__COUNT,
-	SZ_n0 = 0, SZ_n1, SZ_n2, SZ_n3, SZ_n4, SZ_n5	/* numbers of fixed registers */
-};
-#define BY_OSIZE(a, b, c) { a, b, c, 0, a, b, c, 0 }
-#define BY_LENGTH(a, b) { a, a, a, 0, b, b, b, 0 }
-static const uint8_t sizes[SZ__COUNT][8] = {
-	[SZ_0] = BY_LENGTH(0, 0), [SZ_1] = BY_LENGTH(1, 1), [SZ_2] = BY_LENGTH(2, 2),
-	[SZ_4] = BY_LENGTH(4, 4), [SZ_8] = BY_LENGTH(8, 8), [SZ_10] = BY_LENGTH(10, 10),
-	[SZ_16] = BY_LENGTH(16, 16),
-	[SZ_v] = BY_OSIZE(2, 4, 8), [SZ_z] = BY_OSIZE(2, 4, 4), [SZ_y] = BY_OSIZE(4, 4, 8),
-	[SZ_p] = BY_OSIZE(4, 6, 10), [SZ_s] = BY_OSIZE(6, 6, 10), [SZ_a] = BY_OSIZE(4, 8, 8),
-	[SZ_e] = BY_OSIZE(14, 28, 28), [SZ_f] = BY_OSIZE(94, 108, 108),
-	[SZ_x] = BY_LENGTH(16, 32), [SZ_xh] = BY_LENGTH(8, 16), [SZ_xq] = BY_LENGTH(4, 8),
-	[SZ_xe] = BY_LENGTH(2, 4), [SZ_dd] = BY_LENGTH(8, 32),
-};
+/* Sizes as SDM vol. 2 appendix A names them, by operand size 2 << os and VEX.L. */
+#define SIZE_0(os, l)	0
+#define SIZE_1(os, l)	1
+#define SIZE_2(os, l)	2
+#define SIZE_4(os, l)	4
+#define SIZE_8(os, l)	8
+#define SIZE_10(os, l)	10
+#define SIZE_16(os, l)	16
+#define SIZE_v(os, l)	(2 << (os))
+#define SIZE_z(os, l)	((os) ? 4 : 2)
+#define SIZE_y(os, l)	((os) == 2 ? 8 : 4)
+#define SIZE_p(os, l)	(2 + (2 << (os)))
+#define SIZE_s(os, l)	((os) == 2 ? 10 : 6)
+#define SIZE_a(os, l)	(4 << (os))
+#define SIZE_e(os, l)	((os) ? 28 : 14)
+#define SIZE_f(os, l)	((os) ? 108 : 94)
+#define SIZE_x(os, l)	(16 << (l))
+#define SIZE_xh(os, l)	(8 << (l))
+#define SIZE_xq(os, l)	(4 << (l))
+#define SIZE_xe(os, l)	(2 << (l))
+#define SIZE_dd(os, l)	((l) ? 32 : 8)
+
+/* An operand before its register number and access are known, in the bytes of struct opnd. */
+#define TEMPLATE(kind, reg, size) (uint32_t)((kind) | (reg) << 8 | (size) << 16)
+#define KIND(kind, l)	(OPND_##kind == OPND_ymm ? OPND_xmm + (l) : OPND_##kind)
 
 static const struct form_info {
-	uint8_t how, kind, mem, reg;
+	uint8_t how;		/* enum how */
+	uint8_t number_mask;	/* bits of the register number that count */
+	uint8_t byte;		/* 1: 4..7 without REX are AH..BH */
+	uint8_t modes;		/* ModRM may say: 1 register, 2 memory */
+	uint32_t in[2][2][3];	/* template in register, in memory; by VEX.L and operand size */
 } forms[FORM__COUNT] = {
-#define FORM(name, how_, kind_, mem_, reg_) \
-	[name] = { HOW_##how_, OPND_##kind_, SZ_##mem_, SZ_##reg_ },
+#define MASK(kind)	(OPND_##kind == OPND_mm || OPND_##kind == OPND_st || OPND_##kind == OPND_seg ? 7 : 15)
+#define MODES(how)	(HOW_##how == HOW_mem ? 2 : HOW_##how == HOW_rmreg ? 1 : 3)
+#define SIZES(kind, n, size, l) \
+	{ TEMPLATE(kind, n, size(0, l)), TEMPLATE(kind, n, size(1, l)), TEMPLATE(kind, n, size(2, l)) }
+#define ROW(name, how_, kind, n, m, r) [name] = { HOW_##how_, MASK(kind), SIZE_##r(0, 0) == 1, MODES(how_), \
+	{ { SIZES(KIND(kind, 0), n, SIZE_##r, 0), SIZES(KIND(kind, 1), n, SIZE_##r, 1) }, \
+	  { SIZES(OPND_mem, 0, SIZE_##m, 0), SIZES(OPND_mem, 0, SIZE_##m, 1) } } },
+#define FIXED(name, kind, size, n) ROW(name, fixed, kind, n, size, size)
+#define FORM(name, how, kind, mem, reg) ROW(name, how, kind, 0, mem, reg)
 #define FORM_MODRM_BELOW
 #include "isa/forms.def"
+#undef FIXED
 #undef FORM
 #undef FORM_MODRM_BELOW
 };
@@ -47,146 +70,169 @@ static const struct form_info {
 /* ---- prefixes ---- */
 
 enum prefix_byte { NOT_PREFIX, P_seg /* + enum seg_id */, P_66 = P_seg + SEG_gs + 1, P_67, P_lock, P_f2,
-	P_f3, P_rex };
+	P_f3 };
 static const uint8_t prefix_byte[256] = {
 	[0x26] = P_seg + SEG_es, [0x2e] = P_seg + SEG_cs, [0x36] = P_seg + SEG_ss,
 	[0x3e] = P_seg + SEG_ds, [0x64] = P_seg + SEG_fs, [0x65] = P_seg + SEG_gs,
 	[0x66] = P_66, [0x67] = P_67, [0xf0] = P_lock, [0xf2] = P_f2, [0xf3] = P_f3,
-	[0x40] = P_rex, [0x41] = P_rex, [0x42] = P_rex, [0x43] = P_rex,
-	[0x44] = P_rex, [0x45] = P_rex, [0x46] = P_rex, [0x47] = P_rex,
-	[0x48] = P_rex, [0x49] = P_rex, [0x4a] = P_rex, [0x4b] = P_rex,
-	[0x4c] = P_rex, [0x4d] = P_rex, [0x4e] = P_rex, [0x4f] = P_rex,
 };
 
 enum { REX_W = 8, REX_R = 4, REX_X = 2, REX_B = 1 };
 enum { PP_none, PP_66, PP_f3, PP_f2 };
+enum { NO_SEG = SEG__COUNT };
 
-/* Decoding in flight. */
+/* Decoding in flight. It is a local of decode() and all below is inlined there, so that most of
+ * it lives in registers; struct insn is only written. */
 struct decoder {
 	const uint8_t *p;	/* READ_MAX bytes */
-	unsigned pos;		/* of the next byte; may come to lie behind the last valid one */
-	enum isa_mode mode;
 	struct insn *in;
-	uint8_t seg;		/* override, or SEG__COUNT */
-	uint8_t pp;		/* mandatory prefix, or VEX.pp */
-	uint8_t os;		/* operand size as index: 2 << os bytes */
-	uint8_t reg, rm;	/* ModRM fields with REX */
-	bool used_vvvv;
+	enum isa_mode mode;
+	unsigned pos;		/* of the next byte; may come to lie behind the last valid one */
+	unsigned prefixes;	/* enum insn_prefix */
+	unsigned rex;		/* W R X B */
+	unsigned seg;		/* override, or NO_SEG */
+	unsigned pp;		/* mandatory prefix, or VEX.pp */
+	unsigned map, opcode;
+	unsigned os;		/* operand size as index: 2 << os bytes */
+	unsigned asize;
+	unsigned vex_l, vvvv;
+	unsigned modrm;
+	bool has_modrm, used_vvvv;
+	unsigned is_mem;	/* ModRM says memory: 1 */
+	unsigned no_rex;	/* neither REX nor VEX: 1 */
+	uint8_t number[8];	/* of the register, by enum how up to HOW_anyreg */
 };
+#define HOT static inline __attribute__((always_inline))
+/* A rare function works on a copy, so that the address of the decoder never escapes. */
+#define COLD static __attribute__((noinline))
+
+#define COPIED(d, call) do { struct decoder copy = *(d); call; *(d) = copy; } while (0)
+
+COLD void
+take_prefix(struct decoder *d, unsigned kind)
+{
+	switch (kind) {
+	case P_66:
+		d->prefixes |= PFX_opsize;
+		if (d->pp == PP_none)
+			d->pp = PP_66;
+		break;
+	case P_67:
+		d->prefixes |= PFX_adsize;
+		break;
+	case P_lock:
+		d->prefixes |= PFX_lock;
+		break;
+	case P_f2:
+		d->prefixes |= PFX_repne;
+		d->pp = PP_f2;
+		break;
+	case P_f3:
+		d->prefixes |= PFX_rep;
+		d->pp = PP_f3;
+		break;
+	default:
+		d->prefixes |= PFX_seg;
+		if (d->mode != ISA_64 || kind - P_seg >= SEG_fs)
+			d->seg = kind - P_seg;
+	}
+}
 
 /* False: more than 15 bytes. */
-static bool
+HOT bool
 take_prefixes(struct decoder *d)
 {
-	struct insn *in = d->in;
-
 	for (;;) {
-		uint8_t b = d->p[d->pos], kind = prefix_byte[b];
+		unsigned b = d->p[d->pos], kind;
+		unsigned rex = (b >> 4 == 4) & (d->mode == ISA_64);
 
-		if (kind == NOT_PREFIX || (kind == P_rex && d->mode != ISA_64))
-			return true;
-		/* REX counts only right before the opcode */
-		in->rex = 0;
-		in->prefixes &= (uint8_t)~PFX_rex;
-		switch (kind) {
-		case P_rex:
-			in->rex = b & 0xf;
-			in->prefixes |= PFX_rex;
-			break;
-		case P_66:
-			in->prefixes |= PFX_opsize;
-			if (d->pp == PP_none)
-				d->pp = PP_66;
-			break;
-		case P_67:
-			in->prefixes |= PFX_adsize;
-			break;
-		case P_lock:
-			in->prefixes |= PFX_lock;
-			break;
-		case P_f2:
-			in->prefixes |= PFX_repne;
-			d->pp = PP_f2;
-			break;
-		case P_f3:
-			in->prefixes |= PFX_rep;
-			d->pp = PP_f3;
-			break;
-		default:
-			in->prefixes |= PFX_seg;
-			if (d->mode != ISA_64 || kind - P_seg >= SEG_fs)
-				d->seg = (uint8_t)(kind - P_seg);
+		d->pos += rex;
+		d->rex = b & 0xf & (0 - rex);	/* counts only right before the opcode */
+		d->prefixes = (d->prefixes & ~(unsigned)PFX_rex) | rex * PFX_rex;
+		if (d->pos >= LEN_MAX)
+			return false;
+		b = d->p[d->pos];
+		kind = prefix_byte[b];
+		if (__builtin_expect(kind == NOT_PREFIX, true)) {
+			if (__builtin_expect(!(rex & (b >> 4 == 4)), true))
+				return true;
+			continue;
 		}
+		COPIED(d, take_prefix(&copy, kind));
 		if (++d->pos >= LEN_MAX)
 			return false;
 	}
 }
 
 /* The bytes behind C4 or C5 into rex, vvvv, vex_l, pp. NULL: no such map. */
-static const struct opdef *
-take_vex(struct decoder *d, uint8_t first)
+COLD const struct opdef *
+take_vex(struct decoder *d, unsigned first)
 {
 	static const struct opdef *const maps[4] = { NULL, isa_vex1, isa_vex2, isa_vex3 };
-	struct insn *in = d->in;
-	unsigned map = 1;
-	uint8_t b = d->p[d->pos++];
+	unsigned b = d->p[d->pos++];
 
-	if (in->prefixes & (PFX_opsize | PFX_lock | PFX_rep | PFX_repne | PFX_rex))
+	d->map = 1;
+	if (d->prefixes & (PFX_opsize | PFX_lock | PFX_rep | PFX_repne | PFX_rex))
 		return NULL;
-	in->prefixes |= PFX_vex;
-	in->rex = b & 0x80 ? 0 : REX_R;
+	d->prefixes |= PFX_vex;
+	d->rex = b & 0x80 ? 0 : REX_R;
 	if (first == 0xc4) {
-		in->rex |= (uint8_t)((b & 0x40 ? 0 : REX_X) | (b & 0x20 ? 0 : REX_B));
-		map = b & 0x1f;
+		d->rex |= (b & 0x40 ? 0 : REX_X) | (b & 0x20 ? 0 : REX_B);
+		d->map = b & 0x1f;
 		b = d->p[d->pos++];
-		in->rex |= b & 0x80 ? REX_W : 0;
+		d->rex |= b & 0x80 ? REX_W : 0;
 	}
-	in->vvvv = ~b >> 3 & 0xf;
-	in->vex_l = b >> 2 & 1;
+	d->vvvv = ~b >> 3 & 0xf;
+	d->vex_l = b >> 2 & 1;
 	d->pp = b & 3;
 	if (d->mode != ISA_64)
-		in->rex &= REX_W;
-	in->map = (uint8_t)map;
-	return map > 3 ? NULL : maps[map];
+		d->rex &= REX_W;
+	return d->map > 3 ? NULL : maps[d->map];
 }
 
 /* The map for the opcode at hand; d->pos then points at the last opcode byte. */
-static const struct opdef *
+HOT const struct opdef *
 take_map(struct decoder *d)
 {
-	uint8_t b = d->p[d->pos];
+	const struct opdef *map;
+	unsigned b = d->p[d->pos];
 
 	if (b == 0x0f) {
 		b = d->p[++d->pos];
-		d->in->map = b == 0x38 ? 2 : b == 0x3a ? 3 : 1;
-		d->pos += d->in->map > 1;
-		return b == 0x38 ? isa_map2 : b == 0x3a ? isa_map3 : isa_map1;
+		d->map = 1;
+		if (__builtin_expect((b & 0xfd) == 0x38, false)) {
+			d->pos++;
+			d->map = b == 0x38 ? 2 : 3;
+			return b == 0x38 ? isa_map2 : isa_map3;
+		}
+		return isa_map1;
 	}
-	if ((b & 0xfe) == 0xc4 && (d->mode == ISA_64 || d->p[d->pos + 1] >= 0xc0)) {
+	if (__builtin_expect((b & 0xfe) == 0xc4, false) &&
+	    (d->mode == ISA_64 || d->p[d->pos + 1] >= 0xc0)) {
 		d->pos++;
-		return take_vex(d, b);
+		COPIED(d, map = take_vex(&copy, b));
+		return map;
 	}
 	return isa_map0;
 }
 
-static const struct opdef *
+HOT const struct opdef *
 choose(struct decoder *d, const struct opdef *row)
 {
-	struct insn *in = d->in;
-	uint8_t modrm = d->p[d->pos];
+	unsigned modrm = d->p[d->pos];
 
 	while (row->id >= INSN__COUNT) {
 		switch (row->id - INSN__COUNT) {
 		case BY_reg:
-			in->has_modrm = true;
+			d->has_modrm = true;
 			row = &row->sub[modrm >> 3 & 7];
 			break;
 		case BY_rm:
-			in->has_modrm = true;
+			d->has_modrm = true;
 			row = &row->sub[modrm & 7];
 			break;
 		case BY_mod:
-			in->has_modrm = true;
+			d->has_modrm = true;
 			row = &row->sub[modrm >= 0xc0];
 			break;
 		case BY_pfx:
@@ -196,13 +242,13 @@ choose(struct decoder *d, const struct opdef *row)
 			row = &row->sub[d->mode == ISA_64];
 			break;
 		case BY_w:
-			row = &row->sub[in->rex >> 3];
+			row = &row->sub[d->rex >> 3];
 			break;
 		case BY_w64:
-			row = &row->sub[in->rex >> 3 && d->mode == ISA_64];
+			row = &row->sub[d->rex >> 3 && d->mode == ISA_64];
 			break;
 		default:
-			row = &row->sub[in->vex_l];
+			row = &row->sub[d->vex_l];
 		}
 	}
 	return row;
@@ -210,367 +256,334 @@ choose(struct decoder *d, const struct opdef *row)
 
 /* ---- sizes ---- */
 
-/* The one place where vendors differ in decoding. AMD (ours): a near branch with a 66 prefix in
- * 64-bit mode has 16-bit operand size, and REX.W does not widen a far pointer. Intel ignores the
- * 66 and knows m16:64. */
-static uint8_t
-vendor_osize(uint32_t flags, uint8_t prefixes, uint8_t os)
-{
-	if (flags & NEAR)
-		return prefixes & PFX_opsize && os != 2 ? 0 : 2;
-	return os == 2 ? 1 : os;
-}
+/* Operand size (2 << n bytes) by rule, REX.W and 66. This is the one place where vendors differ in
+ * decoding. AMD (ours): a near branch with a 66 prefix in 64-bit mode has 16-bit operand size, and
+ * REX.W does not widen a far pointer. Intel ignores the 66 there and knows m16:64. */
+static const uint8_t osize64[1 + (OSIZE_RULES >> OSIZE_SHIFT)][2][2] = {
+	[0] = { { 1, 0 }, { 2, 2 } },
+	[D64 >> OSIZE_SHIFT] = { { 2, 0 }, { 2, 2 } },
+	[F64 >> OSIZE_SHIFT] = { { 2, 2 }, { 2, 2 } },
+	[NEAR >> OSIZE_SHIFT] = { { 2, 0 }, { 2, 2 } },
+	[FARPTR >> OSIZE_SHIFT] = { { 1, 0 }, { 1, 1 } },
+};
 
-static uint8_t
+HOT unsigned
 operand_size(const struct decoder *d, uint32_t flags)
 {
-	uint8_t prefixes = d->in->prefixes, os;
+	unsigned small = (d->prefixes & PFX_opsize) / PFX_opsize;
 
 	if (d->mode != ISA_64)
-		return (d->mode == ISA_32) ^ !!(prefixes & PFX_opsize);
-	os = d->in->rex & REX_W ? 2 : !(prefixes & PFX_opsize);
-	if (flags & (D64 | F64 | NEAR | FARPTR)) {
-		if (flags & F64)
-			return 2;
-		if (flags & D64)
-			return os ? 2 : 0;
-		return vendor_osize(flags, prefixes, os);
-	}
-	return os;
+		return (d->mode == ISA_32) ^ small;
+	return osize64[(flags & OSIZE_RULES) >> OSIZE_SHIFT][d->rex / REX_W][small];
 }
 
 /* ---- ModRM ---- */
 
-static int64_t
-take_signed(struct decoder *d, unsigned size)
-{
-	const uint8_t *p = d->p + d->pos;
-	int16_t w;
-	int32_t l;
-	int64_t q;
-
-	d->pos += size;
-	switch (size) {
-	case 1:
-		return (int8_t)*p;
-	case 2:
-		memcpy(&w, p, 2);
-		return w;
-	case 4:
-		memcpy(&l, p, 4);
-		return l;
-	default:
-		memcpy(&q, p, 8);
-		return q;
-	}
-}
-
-static void
+/* 0, 1, 2 or 4 bytes. */
+HOT void
 take_disp(struct decoder *d, unsigned size)
 {
-	d->in->disp_at = (uint8_t)d->pos;
+	unsigned shift = 32 - 8 * size;
+	uint32_t v;
+
+	memcpy(&v, d->p + d->pos, 4);
+	d->in->disp = (int64_t)(int32_t)(uint32_t)((uint64_t)v << shift) >> shift;
+	d->in->disp_at = (uint8_t)(size ? d->pos : 0);
 	d->in->disp_size = (uint8_t)size;
-	d->in->disp = take_signed(d, size);
+	d->pos += size;
 }
 
-static void
-take_address16(struct decoder *d, uint8_t modrm)
+COLD void
+take_address16(struct decoder *d)
 {
 	static const uint8_t base[8] = { 3, 3, 5, 5, 6, 7, 5, 3 };
 	static const uint8_t index[8] = { 6, 7, 6, 7, INSN_NOREG, INSN_NOREG, INSN_NOREG, INSN_NOREG };
 	struct insn *in = d->in;
-	unsigned mod = modrm >> 6, rm = modrm & 7;
+	unsigned mod = d->modrm >> 6, rm = d->modrm & 7;
 
 	if (mod == 0 && rm == 6) {
 		take_disp(d, 2);
-	} else {
-		in->base = base[rm];
-		in->index = index[rm];
-		if (mod != 0)
-			take_disp(d, mod);
+		return;
 	}
-	in->seg = in->base == 5 ? SEG_ss : SEG_ds;
+	in->base = base[rm];
+	in->index = index[rm];
+	take_disp(d, mod);
+	if (in->base == 5)
+		in->seg = SEG_ss;
 }
 
-static void
-take_address(struct decoder *d, uint8_t modrm)
+HOT void
+take_address(struct decoder *d)
 {
+	static const uint8_t disp_size[4] = { 0, 1, 4, 0 };
 	struct insn *in = d->in;
-	unsigned mod = modrm >> 6, rm = modrm & 7, rex = in->rex;
+	unsigned mod = d->modrm >> 6, rm = d->modrm & 7, base, size = disp_size[mod];
 
 	if (rm == 4) {
-		uint8_t sib = d->p[d->pos++];
-		unsigned index = (sib >> 3 & 7) | (rex & REX_X) << 2;
+		unsigned sib = d->p[d->pos++];
+		unsigned index = (sib >> 3 & 7) | (d->rex & REX_X) << 2;
 
-		in->scale = sib >> 6;
+		in->scale = (uint8_t)(sib >> 6);
 		in->index = index == 4 ? INSN_NOREG : (uint8_t)index;
 		rm = sib & 7;
 	}
-	in->base = (uint8_t)(rm | (rex & REX_B) << 3);
-	if (mod == 0) {
-		if (rm == 5) {
-			/* no base; without SIB in 64-bit mode relative to RIP */
-			in->base = d->mode == ISA_64 && (modrm & 7) == 5 ? INSN_RIP : INSN_NOREG;
-			take_disp(d, 4);
-		}
-	} else {
-		take_disp(d, mod == 1 ? 1 : 4);
+	base = rm | (d->rex & REX_B) << 3;
+	if (rm == 5 && mod == 0) {
+		/* no base; without SIB in 64-bit mode relative to RIP */
+		base = d->mode == ISA_64 && (d->modrm & 7) == 5 ? INSN_RIP : INSN_NOREG;
+		size = 4;
 	}
-	in->seg = in->base == 4 || in->base == 5 ? SEG_ss : SEG_ds;
+	in->base = (uint8_t)base;
+	in->seg = (base & ~1u) == 4 ? SEG_ss : SEG_ds;
+	take_disp(d, size);
 }
 
-static void
+HOT void
 take_modrm(struct decoder *d, uint32_t flags)
 {
-	struct insn *in = d->in;
-	uint8_t modrm = d->p[d->pos];
-
-	in->has_modrm = true;
-	in->modrm = modrm;
-	in->modrm_at = (uint8_t)d->pos++;
-	d->reg = (uint8_t)((modrm >> 3 & 7) | (in->rex & REX_R) << 1);
-	if (modrm >= 0xc0 || flags & ANYMOD) {
-		d->rm = (uint8_t)((modrm & 7) | (in->rex & REX_B) << 3);
+	unsigned modrm = d->p[d->pos];
+	d->modrm = modrm;
+	d->in->has_modrm = true;
+	d->in->modrm = (uint8_t)modrm;
+	d->in->modrm_at = (uint8_t)d->pos++;
+	d->number[HOW_reg] = (uint8_t)((modrm >> 3 & 7) | (d->rex & REX_R) << 1);
+	d->is_mem = modrm < 0xc0 && !(flags & ANYMOD);
+	if (!d->is_mem) {
+		d->number[HOW_rm] = (uint8_t)((modrm & 7) | (d->rex & REX_B) << 3);
+		d->number[HOW_rmreg] = d->number[HOW_anyreg] = d->number[HOW_rm];
 		return;
 	}
-	if (in->asize == 2)
-		take_address16(d, modrm);
+	if (__builtin_expect(d->asize == 2, false))
+		COPIED(d, take_address16(&copy));
 	else
-		take_address(d, modrm);
-	if (d->seg != SEG__COUNT)
-		in->seg = d->seg;
+		take_address(d);
+	if (__builtin_expect(d->seg != NO_SEG, false))
+		d->in->seg = (uint8_t)d->seg;
 }
 
 /* ---- operands ---- */
 
-static void
-set_imm(struct decoder *d, unsigned size, bool sign)
+HOT void
+put_operand(struct opnd *o, uint32_t template, unsigned reg, unsigned access)
 {
-	struct insn *in = d->in;
+	uint32_t v = template | reg << 8 | access << 24;
 
-	in->imm_at = (uint8_t)d->pos;
-	in->imm_size = (uint8_t)size;
-	in->imm = (uint64_t)take_signed(d, size);
-	if (!sign && size < 8)
-		in->imm &= (1ull << 8 * size) - 1;
+	static_assert(sizeof *o == 4 && offsetof(struct opnd, kind) == 0 && offsetof(struct opnd, reg) == 1 &&
+	    offsetof(struct opnd, size) == 2 && offsetof(struct opnd, access) == 3, "one store");
+	memcpy(o, &v, 4);
+}
+
+/* A register, or memory instead of one: without branches, they would not be predictable.
+ * False: #UD. */
+HOT bool
+set_reg_or_mem(struct decoder *d, struct opnd *o, const struct form_info *f, unsigned access)
+{
+	unsigned how = f->how, n = d->number[how] & f->number_mask;
+	unsigned mem = d->is_mem & (how == HOW_rm || how == HOW_mem);
+
+	d->used_vvvv |= how == HOW_vvvv;
+	n |= (f->byte & (unsigned)(n >> 2 == 1) & d->no_rex) * OPND_HIGH8;
+	put_operand(o, f->in[mem][d->vex_l][d->os], n & (mem - 1), access);
+	return f->modes >> d->is_mem & 1;
+}
+
+/* 1, 2, 4 or 8 bytes. */
+HOT void
+take_imm(struct decoder *d, unsigned size, bool sign)
+{
+	unsigned shift = 64 - 8 * size;
+	uint64_t v;
+
+	memcpy(&v, d->p + d->pos, 8);
+	v <<= shift;
+	d->in->imm = sign ? (uint64_t)((int64_t)v >> shift) : v >> shift;
+	d->in->imm_at = (uint8_t)d->pos;
+	d->in->imm_size = (uint8_t)size;
+	d->pos += size;
+}
+
+HOT void
+set_imm(struct decoder *d, struct opnd *o, const struct form_info *f, unsigned access)
+{
+	static const struct { uint8_t size[3], sign; } imm[] = {
+		[HOW_imm8 - HOW_imm8] = { { 1, 1, 1 }, 0 }, [HOW_imm8s - HOW_imm8] = { { 1, 1, 1 }, 1 },
+		[HOW_imm16 - HOW_imm8] = { { 2, 2, 2 }, 0 }, [HOW_immz - HOW_imm8] = { { 2, 4, 4 }, 1 },
+		[HOW_immv - HOW_imm8] = { { 2, 4, 8 }, 1 }, [HOW_rel8 - HOW_imm8] = { { 1, 1, 1 }, 1 },
+		[HOW_relz - HOW_imm8] = { { 2, 4, 4 }, 1 },
+	};
+	unsigned i = f->how - HOW_imm8;
+
+	take_imm(d, imm[i].size[d->os], imm[i].sign);
+	put_operand(o, f->in[0][0][d->os], 0, access);
 }
 
 static void
-set_far(struct decoder *d)
-{
-	set_imm(d, d->os ? 4 : 2, false);
-	d->in->imm2 = (uint16_t)take_signed(d, 2);
-	d->in->imm_size = (uint8_t)(d->in->imm_size + 2);
-}
-
-static void
-set_moffs(struct decoder *d)
+take_moffs(struct decoder *d)
 {
 	struct insn *in = d->in;
+	uint64_t v;
 
-	take_disp(d, in->asize);
-	if (in->asize < 8)
-		in->disp &= (int64_t)((1ull << 8 * in->asize) - 1);
-	in->seg = d->seg != SEG__COUNT ? d->seg : SEG_ds;
+	memcpy(&v, d->p + d->pos, 8);
+	in->disp = (int64_t)(v << (64 - 8 * d->asize) >> (64 - 8 * d->asize));
+	in->disp_at = (uint8_t)d->pos;
+	in->disp_size = (uint8_t)d->asize;
+	in->seg = d->seg != NO_SEG ? (uint8_t)d->seg : SEG_ds;
+	d->pos += d->asize;
 }
 
 /* Memory at [seg:base] that no ModRM byte tells of. */
-static void
-set_implicit(struct decoder *d, struct opnd *o, uint8_t base)
+static unsigned
+implicit_base(struct decoder *d, unsigned base)
 {
-	d->in->base = base;
-	d->in->seg = d->seg != SEG__COUNT ? d->seg : SEG_ds;
-	o->kind = OPND_mem;
-	o->reg = base;
+	d->in->base = (uint8_t)base;
+	d->in->seg = d->seg != NO_SEG ? (uint8_t)d->seg : SEG_ds;
+	return base;
 }
 
-static void
-set_reg(const struct decoder *d, struct opnd *o, const struct form_info *f, unsigned n)
+/* The forms that few instructions have. False: #UD. */
+COLD bool
+set_rare(struct decoder *d, struct opnd *o, const struct form_info *f, unsigned access)
 {
-	o->kind = f->kind;
-	if (f->kind == OPND_ymm)
-		o->kind = (uint8_t)(OPND_xmm + d->in->vex_l);
-	else if (f->kind == OPND_mm || f->kind == OPND_st || f->kind == OPND_seg)
-		n &= 7;
-	else if (o->size == 1 && n >= 4 && n < 8 && !(d->in->prefixes & (PFX_rex | PFX_vex)))
-		n += OPND_HIGH8;
-	o->reg = (uint8_t)n;
-}
-
-/* False: no such operand (#UD). */
-static bool
-set_operand(struct decoder *d, struct opnd *o, uint8_t form)
-{
-	const struct form_info *f = &forms[form];
 	struct insn *in = d->in;
-	unsigned ctx = d->os | (unsigned)in->vex_l << 2;
+	uint32_t template = f->in[1][d->vex_l][d->os];
+	unsigned reg = 0;
 
-	o->kind = f->kind;
-	o->size = sizes[f->mem][ctx];
 	switch (f->how) {
-	case HOW_rm:
-		if (in->modrm >= 0xc0) {
-			o->size = sizes[f->reg][ctx];
-			set_reg(d, o, f, d->rm);
-		} else {
-			o->kind = OPND_mem;
-		}
-		return true;
-	case HOW_reg:
-		set_reg(d, o, f, d->reg);
-		return true;
-	case HOW_mem:
-		o->kind = OPND_mem;
-		return in->modrm < 0xc0;
-	case HOW_vsib:
-		o->kind = OPND_mem;
-		o->reg = f->kind == OPND_ymm ? (uint8_t)(OPND_xmm + in->vex_l) : f->kind;
-		if (in->modrm >= 0xc0 || (in->modrm & 7) != 4 || in->asize == 2)
-			return false;
-		if (in->index == INSN_NOREG)	/* 4 is a register like others here */
-			in->index = 4;
-		return true;
-	case HOW_rmreg:
-		set_reg(d, o, f, d->rm);
-		return in->modrm >= 0xc0;
-	case HOW_anyreg:
-		set_reg(d, o, f, d->rm);
-		return true;
-	case HOW_fixed:
-		o->reg = f->reg;
-		return true;
-	case HOW_opcode:
-		set_reg(d, o, f, (in->opcode & 7u) | (in->rex & REX_B) << 3);
-		return true;
-	case HOW_vvvv:
-		d->used_vvvv = true;
-		set_reg(d, o, f, d->mode == ISA_64 ? in->vvvv : in->vvvv & 7);
-		return true;
 	case HOW_one:
+		template = f->in[0][0][d->os];
 		in->imm = 1;
-		return true;
-	case HOW_imm8:
-		set_imm(d, 1, false);
-		return true;
-	case HOW_imm8s:
-	case HOW_rel8:
-		set_imm(d, 1, true);
-		return true;
-	case HOW_imm16:
-		set_imm(d, 2, false);
-		return true;
-	case HOW_immz:
-	case HOW_relz:
-		set_imm(d, d->os ? 4 : 2, true);
-		return true;
-	case HOW_immv:
-		set_imm(d, 2u << d->os, true);
-		return true;
+		break;
 	case HOW_imm2:
+		template = f->in[0][0][d->os];
 		in->imm2 = d->p[d->pos++];
 		in->imm_size++;
-		return true;
+		break;
 	case HOW_far:
-		set_far(d);
-		return true;
+		template = f->in[0][0][d->os];
+		take_imm(d, d->os ? 4 : 2, false);
+		memcpy(&in->imm2, d->p + d->pos, 2);
+		in->imm_size = (uint8_t)(in->imm_size + 2);
+		d->pos += 2;
+		break;
 	case HOW_is4:
-		set_imm(d, 1, false);
-		set_reg(d, o, f, (unsigned)in->imm >> 4 & (d->mode == ISA_64 ? 15 : 7));
-		return true;
+		template = f->in[0][d->vex_l][d->os];
+		take_imm(d, 1, false);
+		reg = (unsigned)in->imm >> 4 & (d->mode == ISA_64 ? 15 : 7);
+		break;
 	case HOW_moffs:
-		o->kind = OPND_mem;
-		set_moffs(d);
-		return true;
+		take_moffs(d);
+		break;
 	case HOW_rsi:
-		set_implicit(d, o, 6);
-		return true;
+		reg = implicit_base(d, 6);
+		break;
 	case HOW_rdi:
-		o->kind = OPND_mem;
-		o->reg = 7;
+		reg = 7;
 		if (in->base == INSN_NOREG) {
 			in->base = 7;
 			in->seg = SEG_es;
 		}
-		return true;
+		break;
 	case HOW_rbx:
-		set_implicit(d, o, 3);
-		return true;
+		reg = implicit_base(d, 3);
+		break;
 	case HOW_rax:
-		set_implicit(d, o, 0);
-		return true;
+		reg = implicit_base(d, 0);
+		break;
 	case HOW_ds_rdi:
-		set_implicit(d, o, 7);
-		return true;
-	default:
-		return false;
+		reg = implicit_base(d, 7);
+		break;
+	default:	/* HOW_vsib */
+		reg = f->in[0][d->vex_l][d->os] & 0xff;	/* the kind of the index */
+		if (d->modrm >= 0xc0 || (d->modrm & 7) != 4 || d->asize == 2)
+			return false;
+		if (in->index == INSN_NOREG)	/* 4 is a register like others here */
+			in->index = 4;
 	}
+	put_operand(o, template, reg, access);
+	return true;
+}
+
+HOT bool
+set_operands(struct decoder *d, const struct opdef *row)
+{
+	unsigned access = row->access, i;
+	bool ok;
+
+	for (i = 0; i < 4 && row->op[i] != _; i++, access >>= 2) {
+		const struct form_info *form = &forms[row->op[i]];
+		struct opnd *o = &d->in->op[i];
+
+		if (form->how <= HOW_anyreg) {
+			if (!set_reg_or_mem(d, o, form, access & 3))
+				return false;
+		} else if (form->how <= HOW_relz) {
+			set_imm(d, o, form, access & 3);
+		} else {
+			COPIED(d, ok = set_rare(&copy, o, form, access & 3));
+			if (!ok)
+				return false;
+		}
+	}
+	d->in->nopnds = (uint8_t)i;
+	return true;
 }
 
 /* ---- legality beyond the tables ---- */
 
-static bool
-vex_legal(const struct decoder *d, const struct opdef *row)
+COLD bool
+vex_legal(struct decoder d, uint32_t f)
 {
-	const struct insn *in = d->in;
-	uint32_t f = row->flags;
+	const struct insn *in = d.in;
 
-	if (f & (VW0 | VW1 | VL0 | VL1)) {
-		if (f & (in->rex & REX_W ? VW0 : VW1))
-			return false;
-		if (f & (in->vex_l ? VL0 : VL1))
-			return false;
-	}
-	if (!d->used_vvvv && in->vvvv != 0)
+	static const uint32_t wrong_w[2] = { VW1, VW0 }, wrong_l[2] = { VL1, VL0 };
+
+	if (f & (wrong_w[d.rex >> 3] | wrong_l[d.vex_l]))
 		return false;
-	if (f & GATHER)
-		return in->op[0].reg != in->op[2].reg && in->op[0].reg != in->index &&
-			in->op[2].reg != in->index;
-	return true;
+	if (!d.used_vvvv && d.vvvv != 0)
+		return false;
+	return !(f & GATHER) || (in->op[0].reg != in->op[2].reg && in->op[0].reg != in->index &&
+	    in->op[2].reg != in->index);
 }
 
-/* Registers that do not exist, LOCK where it may not be. */
 static bool
-legal(const struct decoder *d)
+lock_legal(const struct insn *in)
 {
-	const struct insn *in = d->in;
+	return insn_info[in->id].flags & IF_lockable && in->op[0].kind == OPND_mem;
+}
 
-	if (in->prefixes & PFX_lock &&
-	    (!(insn_info[in->id].flags & IF_lockable) || in->op[0].kind != OPND_mem))
-		return false;
+/* Registers that do not exist; and 90, which is XCHG rAX, rAX but must not clear the upper half
+ * of RAX, or with F3 PAUSE, even with REX.B. */
+COLD bool
+check(struct insn *in, bool xchg_r8, bool pause)
+{
 	switch (in->id) {
 	case INSN_mov_to_seg:
 		return in->op[0].reg < 6 && in->op[0].reg != SEG_cs;
 	case INSN_mov_from_seg:
 		return in->op[1].reg < 6;
 	case INSN_mov_to_cr:
+		return 0x11d >> in->op[0].reg & 1;
 	case INSN_mov_from_cr:
-		return 0x11d >> d->reg & 1;
+		return 0x11d >> in->op[1].reg & 1;
 	case INSN_mov_to_dr:
+		return in->op[0].reg < 8;
 	case INSN_mov_from_dr:
-		return d->reg < 8;
+		return in->op[1].reg < 8;
 	default:
+		if (xchg_r8)
+			return true;
+		in->id = pause ? INSN_pause : INSN_nop;
+		in->nopnds = 0;
+		memset(in->op, 0, sizeof in->op);
 		return true;
 	}
 }
 
-/* 90 is XCHG rAX, rAX, which must not clear the upper half of RAX; F3 90 is PAUSE, even with REX.B. */
-static void
-nop_or_pause(struct insn *in, uint8_t pp)
-{
-	if (in->rex & REX_B && pp != PP_f3)
-		return;
-	in->id = pp == PP_f3 ? INSN_pause : INSN_nop;
-	in->nopnds = 0;
-	memset(in->op, 0, sizeof in->op);
-}
-
-static bool
+HOT bool
 decode_row(struct decoder *d, const struct opdef *row)
 {
 	struct insn *in = d->in;
 	uint32_t f = row->flags;
-	uint8_t access[4] = { f & 3, f >> 2 & 3, OPND_r, OPND_r };
-	unsigned i;
 
 	if (row->id == INSN_invalid || (f & (d->mode == ISA_64 ? N64 : O64)) ||
 	    ((f & NOPFX) && d->pp != PP_none))
@@ -578,80 +591,85 @@ decode_row(struct decoder *d, const struct opdef *row)
 	in->id = row->id;
 	d->os = operand_size(d, f);
 	in->osize = (uint8_t)(2 << d->os);
-	if (in->has_modrm || (row->op[0] | row->op[1]) > FORM_MODRM)
+	if (d->has_modrm || (row->op[0] | row->op[1]) > FORM_MODRM)
 		take_modrm(d, f);
-	if (access[1] == 0)
-		access[1] = OPND_r;
-	if (f & (GATHER | W2))
-		access[2] = f & GATHER ? OPND_rw : OPND_w;
-	for (i = 0; i < 4 && row->op[i] != _; i++) {
-		if (!set_operand(d, &in->op[i], row->op[i]))
-			return false;
-		in->op[i].access = access[i];
-		if (f & NOACC && in->op[i].kind == OPND_mem)
-			in->op[i].access = 0;
-	}
-	in->nopnds = (uint8_t)i;
-	if (in->prefixes & PFX_vex && !vex_legal(d, row))
+	if (!set_operands(d, row))
 		return false;
-	return legal(d);
+	if (__builtin_expect(d->prefixes & PFX_vex, false) && !vex_legal(*d, f))
+		return false;
+	if (__builtin_expect(d->prefixes & PFX_lock, false) && !lock_legal(in))
+		return false;
+	return !(f & CHECK) || check(in, d->rex & REX_B && d->pp != PP_f3, d->pp == PP_f3);
 }
 
 /* All of it, on READ_MAX readable bytes. */
-static bool
-decode(struct decoder *d)
+HOT bool
+decode(struct decoder *d, enum isa_mode mode)
 {
 	struct insn *in = d->in;
 	const struct opdef *map, *row;
+	bool ok;
 
+	d->mode = mode;		/* a constant here: one copy of all this for each mode */
 	if (!take_prefixes(d)) {
 		d->pos = LEN_MAX + 1;
 		return false;
 	}
-	in->asize = (uint8_t)(2 << d->mode);
-	if (in->prefixes & PFX_adsize)
-		in->asize = d->mode == ISA_32 ? 2 : 4;
+	d->asize = 2u << d->mode;
+	if (__builtin_expect(d->prefixes & PFX_adsize, false))
+		d->asize = d->mode == ISA_32 ? 2 : 4;
 	map = take_map(d);
-	in->pp = d->pp;
-	in->opcode_at = (uint8_t)d->pos;
-	if (map == NULL) {
-		d->pos++;
+	d->opcode = d->p[d->pos];
+	in->opcode_at = (uint8_t)d->pos++;
+	in->opcode = (uint8_t)d->opcode;
+	in->cc = (uint8_t)(d->opcode & 15);
+	in->map = (uint8_t)d->map;
+	in->prefixes = (uint8_t)d->prefixes;
+	in->rex = (uint8_t)d->rex;
+	in->asize = (uint8_t)d->asize;
+	in->vex_l = (uint8_t)d->vex_l;
+	in->pp = (uint8_t)d->pp;
+	in->vvvv = (uint8_t)d->vvvv;
+	if (map == NULL)
 		return false;
-	}
-	in->opcode = d->p[d->pos++];
-	in->cc = in->opcode & 15;
-	row = choose(d, &map[in->opcode]);
-	if (!decode_row(d, row)) {
-		d->pos += in->has_modrm && in->modrm_at == 0;
-		return false;
-	}
-	if (in->opcode == 0x90 && in->map == 0)
-		nop_or_pause(in, d->pp);
-	return true;
+	d->number[HOW_opcode] = (uint8_t)((d->opcode & 7) | (d->rex & REX_B) << 3);
+	d->number[HOW_vvvv] = (uint8_t)(d->mode == ISA_64 ? d->vvvv : d->vvvv & 7);
+	d->number[HOW_fixed] = 0;	/* it is in the template */
+	d->number[HOW_mem] = 0;
+	d->no_rex = !(d->prefixes & (PFX_rex | PFX_vex));
+	row = choose(d, &map[d->opcode]);
+	ok = decode_row(d, row);
+	if (!ok && d->has_modrm && in->modrm_at == 0)
+		d->pos++;	/* a choice has looked at it */
+	return ok;
 }
 
 int
 insn_decode(const uint8_t *bytes, size_t avail, enum isa_mode mode, struct insn *in)
 {
 	uint8_t copy[READ_MAX];
-	struct decoder d = { .p = bytes, .mode = mode, .in = in, .seg = SEG__COUNT };
-	unsigned valid = LEN_MAX;
+	struct decoder d;
 	bool ok;
 
+	/* one by one: clearing all of it at once costs more than half of a decode */
+	d.p = bytes;
+	d.in = in;
+	d.pos = d.prefixes = d.pp = d.map = d.vex_l = d.vvvv = d.is_mem = 0;
+	d.seg = NO_SEG;
+	d.has_modrm = d.used_vvvv = false;
 	memset(in, 0, sizeof *in);
 	in->base = in->index = INSN_NOREG;
 	in->seg = SEG_ds;
-	if (avail < READ_MAX) {
+	if (__builtin_expect(avail < READ_MAX, false)) {
 		memset(copy, 0, sizeof copy);
 		memcpy(copy, bytes, avail);
 		d.p = copy;
-		valid = avail < LEN_MAX ? (unsigned)avail : LEN_MAX;
 	}
-	ok = decode(&d);
-	if (d.pos > valid && avail < LEN_MAX)
+	ok = mode == ISA_64 ? decode(&d, ISA_64) : mode == ISA_32 ? decode(&d, ISA_32) : decode(&d, ISA_16);
+	if (d.pos > avail && avail < LEN_MAX)
 		return 0;
 	in->len = (uint8_t)d.pos;
-	if (ok && d.pos <= LEN_MAX)
+	if (__builtin_expect(ok && d.pos <= LEN_MAX, true))
 		return in->len;
 	in->id = INSN_invalid;
 	in->len = (uint8_t)(d.pos > LEN_MAX ? LEN_MAX + 1 : d.pos);

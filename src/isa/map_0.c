@@ -8,10 +8,11 @@
 	[(at) + 2] = OP(name, acc, Gb, Eb), [(at) + 3] = OP(name, acc, Gv, Ev), \
 	[(at) + 4] = OP(name, acc, AL, Ib), [(at) + 5] = OP(name, acc, rAX, Iz)
 /* The same row eight times, for a register in the opcode or for jcc. */
-#define EIGHT(at, ...) \
+#define SEVEN(at, ...) \
 	[(at) + 0] = __VA_ARGS__, [(at) + 1] = __VA_ARGS__, [(at) + 2] = __VA_ARGS__, \
 	[(at) + 3] = __VA_ARGS__, [(at) + 4] = __VA_ARGS__, [(at) + 5] = __VA_ARGS__, \
-	[(at) + 6] = __VA_ARGS__, [(at) + 7] = __VA_ARGS__
+	[(at) + 6] = __VA_ARGS__
+#define EIGHT(at, ...) [at] = __VA_ARGS__, SEVEN((at) + 1, __VA_ARGS__)
 
 #define GROUP1(E, I, extra) REG( \
 	OP(add, RW | (extra), E, I), OP(or, RW | (extra), E, I), OP(adc, RW | (extra), E, I), \
@@ -86,11 +87,12 @@ const struct opdef isa_map0[256] = {
 	[0x89] = OP(mov, W, Ev, Gv),
 	[0x8a] = OP(mov, W, Gb, Eb),
 	[0x8b] = OP(mov, W, Gv, Ev),
-	[0x8c] = OP(mov_from_seg, W, RvMw, Sw),
+	[0x8c] = OP(mov_from_seg, W | CHECK, RvMw, Sw),
 	[0x8d] = OP(lea, W | NOACC, Gv, M),
-	[0x8e] = OP(mov_to_seg, W, Sw, Ew),
+	[0x8e] = OP(mov_to_seg, W | CHECK, Sw, Ew),
 	[0x8f] = REG(OP(pop, W | D64, Ev), UD, UD, UD, UD, UD, UD, UD),	/* XOP is not decoded */
-	EIGHT(0x90, OP(xchg, RW | RW1, Zv, rAX)),	/* 90 without REX.B: see nop_or_pause() */
+	[0x90] = OP(xchg, RW | RW1 | CHECK, Zv, rAX),	/* or NOP, or PAUSE */
+	SEVEN(0x91, OP(xchg, RW | RW1, Zv, rAX)),
 	[0x98] = OP(cbw, 0, _),
 	[0x99] = OP(cwd, 0, _),
 	[0x9a] = OP(call_far, R | N64, Ap),
