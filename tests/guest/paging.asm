@@ -166,6 +166,7 @@ main:
 	PF 2, WIN + 0x7000, fstp tword [WIN + 0x6ffc]
 	fstp st0
 	mov edx, WIN + 0x6ffe
+	xor eax, eax
 	PF_RMW 2, WIN + 0x7000, bts [edx], eax
 
 	TEST "strings stop at the bad page"

@@ -110,6 +110,7 @@ main:
 	FAULTS_SEG 13, 0, mov al, [es:0x1000]
 	FAULTS_SEG 13, 0, mov al, [es:-1]
 	SETDESC SMALL, guest_data, 0xfff, 0x4097	; expand down
+	mov ax, SMALL
 	mov es, ax
 	FAULTS_SEG 13, 0, mov al, [es:0xfff]
 	mov al, [es:0x1000]
