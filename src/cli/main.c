@@ -2,6 +2,7 @@
 /* cli/main.c - the table of subcommands. */
 #include "cli/cli.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -114,7 +115,7 @@ static void
 open_standard_fds(void)
 {
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
-		if (write(fd, "", 0) < 0 && errno == EBADF && freopen("/dev/null", "r+", fd == 0 ? stdin : stdout) == NULL)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && freopen("/dev/null", "r+", fd == 0 ? stdin : stdout) == NULL)
 			return;
 }
 
