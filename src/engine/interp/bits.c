@@ -188,10 +188,9 @@ exec_cmpxchg(struct cpu *c, const struct insn *in)
 
 	if (in->op[0].kind == OPND_reg) {
 		x.old = reg_get(c, &in->op[0]);
+		/* Else it is not written at all: 32 bits do not clear the upper half. */
 		if (x.old == x.expect)
 			reg_set(c, &in->op[0], x.new);
-		else if (size == 4)
-			reg_set(c, &in->op[0], x.old);
 	} else if (insn_lin(c, in, size, ACC_write, &lin) ||
 		   lin_rmw_slow(c, lin, size, in->prefixes & PFX_lock, exchange_later, &x)) {
 		return FAULT;

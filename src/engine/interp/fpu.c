@@ -76,7 +76,7 @@ fpu_mem_begin(struct cpu *c, const struct insn *in, const struct fpu_op *op, boo
 	if (acc == ACC_read)
 		return lin_read_slow(c, m->lin, m->buffer, op->mem_size, ACC_read);
 	m->write_back = true;
-	return lin_probe(c, m->lin, op->mem_size, ACC_write);
+	return private ? OK : lin_probe(c, m->lin, op->mem_size, ACC_write);
 }
 
 int
@@ -405,7 +405,8 @@ fpu_run_mmx(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 
 	if ((op->flags & OPF_fp || op->map == 2 || op->pp != 0) && fpu_check_sse(c) != OK)
 		return FAULT;
-	if (fpu_check_mmx(c) != OK)
+	/* CVTPI2PD from memory touches no MMX register, and minds no x87 exception. */
+	if (!(op->opcode == 0x2a && op->pp == 1 && op->flags & OPF_mem) && fpu_check_mmx(c) != OK)
 		return FAULT;
 	if (op->flags & OPF_mem) {
 		if (fpu_mem_begin(c, in, op, unmasked, &m) != OK)

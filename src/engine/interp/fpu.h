@@ -91,7 +91,7 @@ struct fpu_mem {
 	bool write_back;
 	uint8_t buffer[64] __attribute__((aligned(64)));
 };
-/* private: never hand out guest RAM for writing. */
+/* private: never hand out guest RAM; a write is first tried by fpu_mem_end. */
 int MUST_CHECK fpu_mem_begin(struct cpu *c, const struct insn *in, const struct fpu_op *op, bool private,
 	struct fpu_mem *m);
 int MUST_CHECK fpu_mem_end(struct cpu *c, const struct fpu_op *op, struct fpu_mem *m);

@@ -279,14 +279,19 @@ repeat(struct cpu *c, const struct insn *in, str_fn *one, unsigned size_most)
 {
 	unsigned size = in->opcode & 1 ? in->osize : 1, n = 0;
 	struct str s = { .c = c, .in = in, .rep = in->prefixes & (PFX_rep | PFX_repne) };
+	uint64_t flags = c->r.rflags;
 	int what;
 
 	s.size = size > size_most ? size_most : size;
 	s.step = rflags_df(&c->r) ? -(int64_t)s.size : (int64_t)s.size;
+	if (s.rep && in->asize == 4 && left(&s) == 0)
+		c->r.rcx = 0;			/* ECX is written even then */
 	while (left(&s) != 0) {
 		what = one(&s);
-		if (what == STR_FAULT)
+		if (what == STR_FAULT) {
+			c->r.rflags = flags;	/* SDM vol. 2, REP: as before the instruction */
 			return RUN_fault;
+		}
 		if (what == STR_stop)
 			return RUN_stop;
 		if (what == STR_last || !s.rep)

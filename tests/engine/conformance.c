@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/conformance.c - every user-mode instruction, on random operands, by the host CPU and by interp.
+ *
+ *	conformance [CASES [SEED [NAME]]]	NAME: an instruction or a family
+ *	CONFORMANCE=CASES in the environment does the same for `make check`
+ *
+ * Each case runs once natively and once in a guest whose memory looks the same; registers, flags
+ * that the manual defines, memory, vector and x87 state and the exception must agree. Prints one
+ * line a family and the instructions that no case has reached.
+ */
+#include "check.h"
+#include "conformance/cases.h"
+#include "conformance/compare.h"
+#include "conformance/native.h"
+#include "conformance/guest.h"
+#include "conformance/skip.h"
+
+enum { DEFAULT_CASES = 400000, SHOWN_MAX = 3, TRIES = 64 };
+
+struct tally {
+	uint64_t cases, faults, differ, undefined;	/* undefined: differs in undefined flags only */
+};
+static struct tally tally[INSN__COUNT];
+static unsigned shown_max = SHOWN_MAX;
+
+static void
+print_bytes(const uint8_t *b, unsigned n)
+{
+	while (n-- > 0)
+		printf("%02x", *b++);
+}
+
+static void
+show(const struct test_case *t, const struct diff *d)
+{
+	char text[128] = "";
+
+	insn_text(t->bytes, 15, t->bits32 ? ISA_32 : ISA_64, t->s.rip, text, sizeof(text));
+	printf("# %s%s [", t->bits32 ? "(32) " : "", insn_info[t->in.id].name);
+	print_bytes(t->bytes, t->len);
+	printf("] %s: %s %d: host %#" PRIx64 ", interp %#" PRIx64 ", before %#" PRIx64 "\n", text, d->what, d->number, d->host,
+		d->guest, d->before);
+}
+
+/* ---- one case ---- */
+
+static void
+randomize_data(uint8_t *host, uint8_t *guest, uint64_t at)
+{
+	unsigned off, n = 64;
+
+	if (at < PLACE_DATA || at >= PLACE_DATA + DATA_SIZE)
+		return;
+	off = (unsigned)(at - PLACE_DATA);
+	if (off + n > DATA_SIZE)
+		n = DATA_SIZE - off;
+	if (rnd_below(4) == 0)
+		rnd_extended(host + off < host + DATA_SIZE - 10 ? host + off : host);
+	else
+		rnd_fill(host + off, n & ~7u);
+	memcpy(guest, host, DATA_SIZE);
+}
+
+static void
+run_case(struct test_case *t)
+{
+	uint8_t *host = (uint8_t *)(uintptr_t)PLACE_DATA, *guest = guest_data();
+	struct tally *y = &tally[t->in.id];
+	struct state h = t->s, g;
+	const struct opnd *m = mem_operand(&t->in);
+	struct diff d;
+
+	if (m != NULL && t->in.has_modrm)
+		randomize_data(host, guest, is_vsib(m) ? DATA_MID - 32 : address_of(t));
+	else if (m != NULL || insn_info[t->in.id].flags & IF_stack)
+		randomize_data(host, guest, DATA_MID + 64 * rnd_below(8) - 256);
+	prepare_memory(t, host, guest);
+	memcpy((void *)(uintptr_t)t->s.rip, t->bytes, 15);
+	native_run(&h, t->len, needs_trap(t), repeats(t), t->bits32);
+	guest_run(t, &g);
+	if (t->in.id == INSN_pushf && t->bits32 && h.vec == DONE && in_data(h.gpr[4]))
+		host[h.gpr[4] - PLACE_DATA + 1] &= 0xfe;	/* TF, by which the host came back */
+	compare(t, &h, &g, host, guest, &d);
+	y->cases++;
+	y->faults += h.vec != DONE;
+	if (d.what == NULL && (h.rflags ^ g.rflags) & RFLAGS_arith)
+		y->undefined++;
+	if (d.what != NULL && y->differ++ < shown_max)
+		show(t, &d);
+	if (memcmp(host, guest, DATA_SIZE) != 0)
+		memcpy(guest, host, DATA_SIZE);
+}
+
+/* ---- families ---- */
+
+static const char *
+family_of(unsigned id)
+{
+	const struct insn_info *i = &insn_info[id];
+
+	if (i->flags & IF_x87)
+		return "x87";
+	if (i->flags & IF_mmx)
+		return "mmx";
+	if (i->flags & IF_avx)
+		return i->name[0] == 'v' && i->name[1] == 'f' ? "fma" : "avx";
+	if (i->flags & IF_sse)
+		return "sse";
+	if (i->flags & IF_string)
+		return "string";
+	if (i->flags & IF_branch)
+		return "branch";
+	if (i->flags & IF_stack)
+		return "stack";
+	if (i->flags & IF_priv)
+		return "privileged";
+	return "integer";
+}
+
+static void
+run_insn(const struct forms *fs, unsigned id, uint64_t cases, bool bits32)
+{
+	unsigned n = fs->first[id + 1] - fs->first[id], tries;
+	static struct test_case t;
+	uint64_t i, faults = tally[id].faults, done = tally[id].cases;
+
+	for (i = 0; i < cases && n > 0; i++) {
+		/* Exceptions are slow on the host: an instruction that only faults needs few cases. */
+		if (i == 200 && tally[id].faults - faults >= (tally[id].cases - done) * 9 / 10)
+			return;
+		t.bits32 = bits32;
+		for (tries = 0; tries < TRIES; tries++)
+			if (case_make(&t, &fs->form[fs->first[id] + rnd_below(n)]) && why_skipped(t.in.id) == NULL
+			    && case_allowed(&t))
+				break;
+		if (tries < TRIES)
+			run_case(&t);
+	}
+}
+
+static const char *only;	/* an instruction or a family */
+
+static bool
+chosen(unsigned id)
+{
+	return why_skipped(id) == NULL && guest_has(id) && (only == NULL || strcmp(only, insn_info[id].name) == 0
+		|| strcmp(only, family_of(id)) == 0);
+}
+
+static void
+run_all(struct forms *fs, uint64_t cases, bool bits32)
+{
+	unsigned id, ids = 0;
+
+	for (id = 1; id < INSN__COUNT; id++)
+		ids += fs->first[id + 1] > fs->first[id] && chosen(id);
+	for (id = 1; id < INSN__COUNT && ids > 0; id++)
+		if (chosen(id))
+			run_insn(fs, id, cases / ids + 1, bits32);
+}
+
+static void
+report(void)
+{
+	static const char *const families[] = { "integer", "string", "branch", "stack", "privileged", "x87", "mmx",
+		"sse", "avx", "fma" };
+	unsigned i, id, missing = 0;
+	uint64_t total = 0, undefined = 0, differ = 0;
+
+	for (i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		struct tally sum = { 0 };
+		unsigned ids = 0, bad = 0;
+
+		for (id = 1; id < INSN__COUNT; id++) {
+			if (tally[id].cases == 0 || strcmp(family_of(id), families[i]) != 0)
+				continue;
+			ids++;
+			bad += tally[id].differ != 0;
+			sum.cases += tally[id].cases;
+			sum.faults += tally[id].faults;
+			sum.differ += tally[id].differ;
+			if (tally[id].differ != 0)
+				printf("#   %s: %" PRIu64 " of %" PRIu64 " differ\n", insn_info[id].name,
+					tally[id].differ, tally[id].cases);
+			undefined += tally[id].undefined;
+		}
+		if (ids == 0)
+			continue;
+		printf("%s %s: %u instructions, %" PRIu64 " cases, %" PRIu64 " faults", bad ? "not ok" : "ok", families[i],
+			ids, sum.cases, sum.faults);
+		printf(bad ? ", %" PRIu64 " differences in %u instructions\n" : "\n", sum.differ, bad);
+		total += sum.cases;
+		differ += sum.differ;
+		check_failures += bad != 0;
+	}
+	for (id = 1; id < INSN__COUNT && only == NULL; id++)
+		if (tally[id].cases == 0 && why_skipped(id) == NULL && guest_has(id)) {
+			printf("# no case: %s\n", insn_info[id].name);
+			missing++;
+		}
+	if (only == NULL)
+		printf("%s coverage: %u instructions without a case\n", missing ? "not ok" : "ok", missing);
+	check_failures += missing != 0;
+	printf("# %" PRIu64 " cases, %" PRIu64 " differences, %" PRIu64 " with other undefined flags\n", total, differ,
+		undefined);
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *env = getenv("CONFORMANCE");
+	uint64_t cases = env != NULL ? strtoull(env, NULL, 0) : DEFAULT_CASES, seed = 1;
+	struct forms fs;
+
+	if (argc > 1)
+		cases = strtoull(argv[1], NULL, 0);
+	if (argc > 2)
+		seed = strtoull(argv[2], NULL, 0);
+	if (argc > 3)
+		only = argv[3];
+	rnd_state = seed * 0x9e3779b97f4a7c15 + 88172645463325252;
+	if (!native_open()) {
+		printf("skip conformance: the host gives no memory at fixed places\n");
+		return 0;
+	}
+	if (!guest_open())
+		return printf("not ok guest: cannot be made\n"), 1;
+	printf("# seed %" PRIu64 "\n", seed);
+	forms_find(&fs, ISA_64);
+	printf("# 64-bit: %u forms\n", fs.n);
+	run_all(&fs, cases, false);
+	free(fs.form);
+	forms_find(&fs, ISA_32);
+	printf("# 32-bit: %u forms\n", fs.n);
+	run_all(&fs, cases / 100, true);	/* each one needs a signal: slow */
+	free(fs.form);
+	report();
+	return check_done();
+}
