@@ -114,9 +114,9 @@ cpu_io_allowed(struct cpu *c, uint16_t port, unsigned size)
 	if (sys_read(c, c->r.tr_base + TSS_IOMAP_BASE, &base, 2) != OK)
 		return FAULT;
 	/* Two bytes are always read: the map ends with a byte of ones. */
-	if ((uint32_t)base + port / 8u + 1 > c->r.tr_limit)
+	if (base + port / 8u + 1 > c->r.tr_limit)
 		return cpu_raise_error(c, VEC_gp, 0);
 	if (sys_read(c, c->r.tr_base + base + port / 8u, &bits, 2) != OK)
 		return FAULT;
-	return bits >> (port & 7) & ((1u << size) - 1) ? cpu_raise_error(c, VEC_gp, 0) : OK;
+	return (unsigned)bits >> (port & 7) & ((1u << size) - 1) ? cpu_raise_error(c, VEC_gp, 0) : OK;
 }
