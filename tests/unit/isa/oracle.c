@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Our decoder against Zydis: every opcode map in the three modes, with sampled prefixes, ModRM,
- * SIB and tails, then random bytes. Compared: legality, length, name, operands (kind, register,
- * size, access), address, immediates, registers and flags read and written.
+/* tests/unit/isa/oracle.c - our decoder against Zydis.
+ *
+ * Every opcode map in the three modes, with sampled prefixes, ModRM, SIB and tails, then random
+ * bytes and real code. Compared: legality, length, name, operands (kind, register, size, access),
+ * address, immediates, registers and flags read and written.
  *
  * ORACLE=n multiplies the work by n; ORACLE_SHOW=1 prints one line for each kind of difference.
  */
