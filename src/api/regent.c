@@ -500,6 +500,24 @@ seconds_between(const struct timespec *a, const struct timespec *b)
 	return (double)(b->tv_sec - a->tv_sec) + (double)(b->tv_nsec - a->tv_nsec) / 1e9;
 }
 
+/* The engines' own counts, summed over the vCPUs. */
+static void
+add_counters(const struct vm *vm, struct regent_stats *st)
+{
+	enum { MOST = sizeof(st->counters) / sizeof(st->counters[0]) };
+	struct counter c[MOST];
+
+	for (unsigned i = 0; i < vm->cpus; i++) {
+		const struct vcpu *vc = vm->vcpu[i];
+
+		st->ncounters = vc->engine->counters != NULL ? vc->engine->counters(&vc->cpu, c, MOST) : 0;
+		for (unsigned n = 0; n < st->ncounters; n++) {
+			st->counters[n].name = c[n].name;
+			st->counters[n].count += c[n].count;
+		}
+	}
+}
+
 int
 regent_stats(struct regent_vm *v, struct regent_stats *out)
 {
@@ -522,6 +540,7 @@ regent_stats(struct regent_vm *v, struct regent_stats *out)
 			st.exits[k].count += v->vm->vcpu[i]->exits[k];
 	}
 	st.nexits = EXIT__COUNT;
+	add_counters(v->vm, &st);
 	memcpy(out, &st, out->size < sizeof(st) ? out->size : sizeof(st));
 	return 0;
 }

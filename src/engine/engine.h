@@ -25,6 +25,9 @@ struct vexit {
 	};
 };
 
+/* A number that an engine counts, for `--stats`. */
+struct counter { const char *name; uint64_t count; };
+
 struct engine {
 	const char *name;
 	bool software;			/* may claim regent-bt-* models; policy enforced in full */
@@ -41,6 +44,9 @@ struct engine {
 	void (*kick)(struct cpu *c);	/* from any thread, after cpu_ask(); may be NULL */
 	/* Deliver cpu->fault (an NMI or external interrupt that can be taken now); NULL: cpu_deliver. */
 	int (*inject)(struct cpu *c);
+	/* Fill out[0..max) with the engine's own counts, the same names in the same order for each cpu;
+	 * how many. Any thread: the counts may be a little old. NULL: none. */
+	unsigned (*counters)(const struct cpu *c, struct counter *out, unsigned max);
 };
 
 extern const struct engine interp_engine, bt_engine, kvm_engine, script_engine;

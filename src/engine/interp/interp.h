@@ -16,9 +16,3 @@ uint64_t insn_offset(const struct cpu *c, const struct insn *in);
 
 /* Its linear address for an access of `size` bytes, after segment checks. */
 int MUST_CHECK insn_lin(struct cpu *c, const struct insn *in, unsigned size, unsigned acc, uint64_t *lin);
-
-/* A number that the interpreter counts, for statistics. */
-struct counter { const char *name; uint64_t count; };
-
-/* Fills out[0..max), returns how many there are. */
-unsigned interp_counters(const struct cpu *c, struct counter *out, unsigned max);

@@ -220,23 +220,24 @@ interp_move(struct cpu *c, uint32_t groups)
 	return 0;
 }
 
-unsigned
+static unsigned
 interp_counters(const struct cpu *c, struct counter *out, unsigned max)
 {
 	const struct interp *it = c->interp;
 	const struct counter all[] = {
-		{ "interp blocks built", it->built }, { "interp lookups", it->lookups },
-		{ "interp blocks dropped", it->dropped }, { "interp cache flushes", it->flushed },
-		{ "interp events delivered", it->faults }, { "interp single steps", it->careful_steps },
+		{ "blocks_built", it->built }, { "block_lookups", it->lookups },
+		{ "blocks_dropped", it->dropped }, { "block_cache_flushes", it->flushed },
+		{ "events_delivered", it->faults }, { "single_steps", it->careful_steps },
 	};
 	unsigned n = sizeof(all) / sizeof(all[0]), i;
 
 	for (i = 0; i < n && i < max; i++)
 		out[i] = all[i];
-	return n;
+	return i;
 }
 
 const struct engine interp_engine = {
 	.name = "interp", .software = true, .open = interp_open, .close = interp_blocks_close,
 	.store = interp_move, .fetch = interp_move, .run = interp_run, .step = interp_step,
+	.counters = interp_counters,
 };
