@@ -97,6 +97,9 @@ static const struct {
 	{ "lss", "register size", "the same" },
 	{ "lfs", "register size", "the same" },
 	{ "lgs", "register size", "the same" },
+	{ "lss", "memory size", "the same" },
+	{ "lfs", "memory size", "the same" },
+	{ "lgs", "memory size", "the same" },
 	{ "syscall", "legal here", "outside 64-bit mode too on AMD" },
 	{ "sysret", "legal here", "the same" },
 	/* no CET: its instructions in the space of hint NOPs are NOPs, 3E is DS */
@@ -117,6 +120,9 @@ static const struct {
 	{ "clzero", "register", "[rAX] is a memory operand here" },
 	{ "monitor", "register", "the same" },
 	{ "monitorx", "register", "the same" },
+	{ "clzero", "register size", "the same" },
+	{ "monitor", "register size", "the same" },
+	{ "monitorx", "register size", "the same" },
 	{ "vmload", "missing operand", "fixed registers are no operands here" },
 	{ "vmsave", "missing operand", "the same" },
 	{ "vmrun", "missing operand", "the same" },
@@ -153,6 +159,11 @@ static const struct {
 	{ "int3", "we report a write that is none", "the same" },
 	{ "into", "we report a write that is none", "the same" },
 	{ "jmp_far", "we report a write that is none", "the same, through a task gate" },
+	{ "int", "we report a change of flag that is none", "through a task gate" },
+	{ "int1", "we report a change of flag that is none", "the same" },
+	{ "int3", "we report a change of flag that is none", "the same" },
+	{ "into", "we report a change of flag that is none", "the same" },
+	{ "vmrun", "we report a change of flag that is none", "the guest's" },
 	{ "jmp_far", "we report a change of flag that is none", "the same" },
 	{ "call_far", "we report a change of flag that is none", "the same" },
 	{ "sbb", "we report a flag as overwritten that is not", "AF is defined" },
@@ -160,8 +171,11 @@ static const struct {
 	{ "vmcall", "we report a write that is none", "RAX is the result of a hypercall" },
 	{ "vmmcall", "we report a write that is none", "the same" },
 	{ "bextr", "we report a flag as overwritten that is not", "OF and CF are 0" },
+	{ "vptest", "we report a flag as overwritten that is not", "clears OF SF AF PF" },
 	{ "vptest", "we report a change of flag that is none", "clears OF SF AF PF" },
+	{ "vtestps", "we report a flag as overwritten that is not", "clears OF SF AF PF" },
 	{ "vtestps", "we report a change of flag that is none", "the same" },
+	{ "vtestpd", "we report a flag as overwritten that is not", "clears OF SF AF PF" },
 	{ "vtestpd", "we report a change of flag that is none", "the same" },
 };
 
@@ -175,6 +189,12 @@ accepted_difference(const char *name, const char *why)
 			return true;
 	return false;
 }
+
+static const char *current;	/* name of the instruction at hand */
+static bool some_accepted;
+
+/* Go on after an accepted difference, or return it. */
+#define DIFFER(why) do { if (!accepted_difference(current, why)) return why; some_accepted = true; } while (0)
 
 /* ---- names ---- */
 
@@ -289,28 +309,28 @@ compare_memory(const struct insn *in, const struct opnd *o, const ZydisDecodedOp
 
 	if (insn_info[in->id].flags & IF_string) {
 		if (o->reg != base)
-			return "string register";
+			DIFFER("string register");
 		return o->reg == 7 || in->seg == reg_of(z->mem.segment).reg ? NULL : "segment";
 	}
 	/* Zydis 4.0 with an address size of 4: REX.B makes r13d of no base, and loses the offset */
 	if (in->base == INSN_NOREG && base == 13 && in->asize == 4)
 		return NULL;
 	if (in->base != base)
-		return "base";
+		DIFFER("base");
 	if (in->id == INSN_xlat)
 		return NULL;
 	if (in->index != gpr_of(z->mem.index))
-		return "index";
+		DIFFER("index");
 	if (in->index != INSN_NOREG && 1 << in->scale != z->mem.scale && in->asize != 2)
-		return "scale";
+		DIFFER("scale");
 	if (in->disp_at != 0 && !in->has_modrm)
 		return ((uint64_t)(in->disp ^ z->mem.disp.value) << (64 - 8 * in->asize)) == 0 ? NULL : "offset";
 	if (z->mem.disp.has_displacement ? in->disp != z->mem.disp.value : in->disp != 0)
-		return "displacement";
+		DIFFER("displacement");
 	if (z->mem.type == ZYDIS_MEMOP_TYPE_VSIB && reg_of(z->mem.index).kind != o->reg)
-		return "kind of index";
+		DIFFER("kind of index");
 	if (z->mem.type != ZYDIS_MEMOP_TYPE_AGEN && in->seg != reg_of(z->mem.segment).reg)
-		return "segment";
+		DIFFER("segment");
 	return NULL;
 }
 
@@ -324,33 +344,33 @@ compare_operand(const struct insn *in, const struct opnd *o, const ZydisDecodedO
 	case ZYDIS_OPERAND_TYPE_REGISTER:
 		r = reg_of(z->reg.value);
 		if (r.kind != o->kind || r.reg != o->reg)
-			return "register";
+			DIFFER("register");
 		if (r.kind == OPND_reg && r.size != o->size)
-			return "register size";
+			DIFFER("register size");
 		break;
 	case ZYDIS_OPERAND_TYPE_MEMORY:
 		if (o->kind != OPND_mem)
-			return "kind";
+			DIFFER("kind");
 		if ((why = compare_memory(in, o, z)) != NULL)
 			return why;
 		if (o->size != 0 && o->access != 0 && o->size * 8u != z->size)
-			return "memory size";
+			DIFFER("memory size");
 		break;
 	case ZYDIS_OPERAND_TYPE_POINTER:
 		if (o->kind != OPND_far || in->imm != z->ptr.offset || in->imm2 != z->ptr.segment)
-			return "far pointer";
+			DIFFER("far pointer");
 		return NULL;
 	default:
 		if (o->kind != OPND_imm && o->kind != OPND_rel)
-			return "kind";
+			DIFFER("kind");
 		if (o->kind == OPND_rel && !z->imm.is_relative)
-			return "relative";
+			DIFFER("relative");
 		if (in->id == INSN_enter && o == &in->op[1])
 			return in->imm2 == z->imm.value.u ? NULL : "second immediate";
 		return ((in->imm ^ z->imm.value.u) << (64 - 8 * o->size)) == 0 ? NULL : "immediate";
 	}
 	if (o->access != 0 && !same_access(in, o, z->actions))
-		return "access";
+		DIFFER("access");
 	return NULL;
 }
 
@@ -373,7 +393,7 @@ compare_operands(const struct insn *in, const ZydisDecodedInstruction *z, const 
 	}
 	for (; k < z->operand_count; k++)
 		if (zop[k].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN)
-			return "missing operand";
+			DIFFER("missing operand");
 	return NULL;
 }
 
@@ -436,50 +456,50 @@ compare_uses(const struct insn *in, const ZydisDecodedInstruction *z, const Zydi
 	if (in->base == INSN_NOREG && in->asize == 4)
 		read &= ~(1u << 13) | use.gpr_read;	/* see compare_memory() */
 	if (read & ~use.gpr_read)
-		return "reads a register that we do not report";
+		DIFFER("reads a register that we do not report");
 	if (may & ~use.gpr_write)
-		return "writes a register that we do not report";
+		DIFFER("writes a register that we do not report");
 	if (use.gpr_write & ~use.gpr_read & ~must)
-		return "we report a register as overwritten that is not";
+		DIFFER("we report a register as overwritten that is not");
 	if (use.gpr_write & ~may)
-		return "we report a write that is none";
+		DIFFER("we report a write that is none");
 	if (fl_read & FLAGS & ~use.fl_read)
-		return "tests a flag that we do not report";
+		DIFFER("tests a flag that we do not report");
 	if ((fl_may | fl_undef) & FLAGS & ~info->fl_write)
-		return "changes a flag that we do not report";
+		DIFFER("changes a flag that we do not report");
 	if (info->fl_write & FLAGS & ~(fl_may | fl_undef))
-		return "we report a change of flag that is none";
+		DIFFER("we report a change of flag that is none");
 	if (use.fl_write & ~use.fl_read & FLAGS & ~fl_may)
-		return "we report a flag as overwritten that is not";
+		DIFFER("we report a flag as overwritten that is not");
 	return NULL;
 }
 
 /* ---- one comparison ---- */
 
 static const char *
-compare(const uint8_t *b, enum isa_mode mode, const struct insn *in, int len,
-    const ZydisDecodedInstruction *z, const ZydisDecodedOperand *zop, bool zok)
+compare(const struct insn *in, int len, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *zop,
+    bool zok)
 {
 	const char *why;
 
-	(void)b;
-	(void)mode;
-	if (zok && not_ours(z)) {
-		known++;
-		return len < 0 ? NULL : "an instruction that we do not have";
+	if (!zok || not_ours(z)) {
+		some_accepted = zok;
+		if (len > 0)
+			DIFFER(zok ? "an instruction that we do not have" : "legal here");
+		return NULL;
 	}
-	if (!zok)
-		return len < 0 ? NULL : "legal here";
-	if (len < 0)
-		return "illegal here";
+	if (len < 0) {
+		DIFFER("illegal here");
+		return NULL;
+	}
 	if (!same_name(in, ZydisMnemonicGetString(z->mnemonic)))
-		return "name";
+		DIFFER("name");
 	if (in->len != z->length)
-		return "length";
+		DIFFER("length");
 	if (in->opcode != z->opcode)
-		return "opcode";
+		DIFFER("opcode");
 	if (in->asize * 8 != z->address_width)
-		return "address size";
+		DIFFER("address size");
 	if ((why = compare_operands(in, z, zop)) != NULL)
 		return why;
 	return compare_uses(in, z, zop);
@@ -533,13 +553,14 @@ try(const uint8_t *bytes, enum isa_mode mode)
 	ZydisDecodedOperand zop[ZYDIS_MAX_OPERAND_COUNT];
 	int len = insn_decode(bytes, 32, mode, &in);
 	bool zok = ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder[mode], bytes, 15, &z, zop));
-	const char *why = compare(bytes, mode, &in, len, &z, zop, zok);
+	const char *why;
 
 	compared++;
-	if (why != NULL && accepted_difference(in.id == INSN_invalid && zok ?
-	    ZydisMnemonicGetString(z.mnemonic) : insn_info[in.id].name, why))
-		known++;
-	else if (why != NULL)
+	current = len < 0 && zok ? ZydisMnemonicGetString(z.mnemonic) : insn_info[in.id].name;
+	some_accepted = false;
+	why = compare(&in, len, &z, zop, zok);
+	known += some_accepted;
+	if (why != NULL)
 		report(bytes, mode, why, &in, &z, zok);
 }
 
