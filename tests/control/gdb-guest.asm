@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; tests/control/gdb-guest.asm - what the debugger's test looks at: a long-mode loop that counts.
 ;
-; Multiboot 1; 64-bit from `long` on. Symbols: start, tick (called for ever), counter, spin.
+; Multiboot 1; 64-bit from `wide` on. Symbols: start, tick (called for ever), counter, spin.
 	section .text
 	align 4
 	dd 0x1badb002, 0, -0x1badb002		; multiboot header: magic, flags, checksum
@@ -14,7 +14,7 @@ start:	mov edi, tables
 	mov dword [edi + 0x1000], 0x83		; PDPT[0]: 1 GiB page, present, writable
 	mov cr3, edi
 	mov eax, cr4
-	or eax, 0x20				; PAE
+	or eax, 0x220				; PAE, OSFXSR
 	mov cr4, eax
 	mov ecx, 0xc0000080
 	rdmsr
@@ -24,11 +24,11 @@ start:	mov edi, tables
 	or eax, 0x80000001			; PG, PE
 	mov cr0, eax
 	lgdt [gdtr]
-	jmp 8:long
+	jmp 8:wide
 
 	bits 64
-	global long, tick, spin, counter
-long:	mov ax, 16
+	global wide, tick, spin, counter
+wide:	mov ax, 16
 	mov ds, ax
 	mov ss, ax
 	mov rsp, stack
