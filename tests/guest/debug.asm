@@ -213,6 +213,7 @@ main:
 	and eax, 0xe00f
 	EQ eax, 8
 
+%ifndef QEMU
 	TEST "general detect"
 	LOG_CLEAR
 	DR_OFF
@@ -228,7 +229,6 @@ main:
 	and eax, 0x2000
 	EQ eax, 0
 
-%ifndef QEMU
 	TEST "INT1"
 	LOG_CLEAR
 	DR_OFF

@@ -82,6 +82,7 @@ struct interp {
 	struct written written[WRITTEN_MAX];
 	unsigned nwritten;		/* WRITTEN_MAX + 1: too many to list */
 	_Atomic bool any_written;
+	uint64_t held_dr6;		/* data breakpoints met by MOV SS, told after the next instruction */
 	uint64_t built, lookups, dropped, flushed, faults, careful_steps;
 };
 

@@ -63,10 +63,11 @@ run_one(struct cpu *c)
 	bool tf = rflags_tf(&c->r);
 	struct watch w;
 	struct block *b;
-	uint64_t dr6;
+	uint64_t dr6, held = c->interp->held_dr6;
 	int code;
 
 	c->interp->careful_steps++;
+	c->interp->held_dr6 = 0;
 	if (rf == 0 && watch_code(c)) {
 		flags_in(c);
 		return RUN_fault;
@@ -87,11 +88,15 @@ run_one(struct cpu *c)
 		c->r.interruptibility = shadow;
 	if (code == RUN_fault)
 		return code;
-	dr6 = watch_after(c, &w);
+	dr6 = watch_after(c, &w) | held;
 	if (tf && !is_soft_int(w.id) && !(w.id == INSN_syscall && !rflags_tf(&c->r)))
 		dr6 |= dr6_bs_MASK;
-	/* MOV SS and POP SS hold a trap back; the next instruction's own follows anyway. */
-	if (dr6 == 0 || (c->r.interruptibility & SHADOW_mov_ss))
+	/* MOV SS and POP SS hold a trap back until the next instruction is done. */
+	if (c->r.interruptibility & SHADOW_mov_ss) {
+		c->interp->held_dr6 = dr6 & dr6_b0_MASK;
+		dr6 = 0;
+	}
+	if (dr6 == 0)
 		return code == RUN_next ? RUN_sync : code;
 	c->fault = (struct cpu_fault){ .kind = EVENT_trap, .vec = VEC_db, .addr = dr6 };
 	return RUN_fault;
