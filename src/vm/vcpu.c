@@ -219,8 +219,10 @@ static void
 vcpu_take_init(struct vcpu *vc)
 {
 	struct cpu *c = &vc->cpu;
+	uint64_t sipi = c->r.sipi_vector;	/* may have come already, behind this INIT */
 
 	reg_init(&c->r);
+	c->r.sipi_vector = sipi;
 	if (vc->apic_ops != NULL)
 		vc->apic_ops->init(vc->apic);
 	c->r.activity = c->index == 0 ? ACTIVITY_run : ACTIVITY_wait_sipi;
