@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dev/uart.c - National PC16550D serial port (its data sheet).
  *
- * Nothing is lost: host input waits outside until the guest says with RTS (or by asking for receive
- * interrupts) that it listens and the FIFO has room, so that what is piped in does not drown in a FIFO
- * that a starting driver clears; guest output that the host does
+ * Nothing is lost: host input waits outside until the guest listens and the FIFO has room. A guest
+ * listens when it asked for receive interrupts or polls LSR, and has not set up the port in the last
+ * moment: a driver that starts clears the FIFO and reads away what is there. Guest output that the host does
  * not take waits in a backlog, and the transmitter looks busy meanwhile. The backlog is there for
  * guests that write without looking; only when it is full too, bytes go overboard. Bytes take no
  * time on the wire.
@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIFO = 16, BACKLOG = 4096 };
+enum { FIFO = 16, BACKLOG = 4096, POLLS = 16 /* LSR reads in a row that make a poller */,
+	SETTLE_NS = 20000000 /* after the last change of the setup */ };
 enum { R_data, R_ier, R_iir_fcr, R_lcr, R_mcr, R_lsr, R_msr, R_scratch };
 enum { IER_RX = 1 << 0, IER_TX = 1 << 1, IER_LINE = 1 << 2, IER_MODEM = 1 << 3, IER_MASK = 0xf };
 enum { IIR_none = 1, IIR_modem = 0, IIR_tx = 2, IIR_rx = 4, IIR_line = 6, IIR_timeout = 0xc, IIR_FIFO = 0xc0 };
@@ -32,14 +33,17 @@ struct uart {
 	struct clock *clock;		/* borrowed */
 	struct irq_line *line;		/* borrowed; source 0 */
 	struct uart_host host;		/* borrowed */
+	struct timer settle;		/* asks for input when the setup is done */
 	struct timer timeout;		/* bytes below the trigger level wait no longer than this */
 	bool input_waits;		/* uart_input took too few */
 
 	/* state by table */
 	uint8_t ier, fcr, lcr, mcr, lsr, msr, scratch;
 	uint16_t divisor;
+	uint64_t settled;		/* ns from which input may come */
 	uint8_t tx_empty_irq;		/* the transmitter went empty and IIR was not read since */
 	uint8_t timed_out;
+	uint8_t polls;			/* LSR reads since any other access, up to POLLS */
 	uint8_t rx[FIFO], rx_at, rx_count;
 	uint8_t tx[BACKLOG];
 	uint16_t tx_at, tx_count;
@@ -110,7 +114,8 @@ timeout_restart(struct uart *u)
 static bool
 listens(const struct uart *u)
 {
-	return (u->mcr & MCR_LOOP) == 0 && (u->mcr & MCR_RTS || u->ier & IER_RX);
+	return (u->mcr & MCR_LOOP) == 0 && (u->ier & IER_RX || u->polls >= POLLS) &&
+		clock_now(u->clock) >= u->settled;
 }
 
 /* After anything that may have made room: ask for what uart_input had to refuse. */
@@ -122,6 +127,20 @@ want_input(struct uart *u)
 	u->input_waits = false;
 	if (u->host.want_input != NULL)
 		u->host.want_input(u->host.ctx);
+}
+
+static void
+settle_fired(void *ctx)
+{
+	want_input(ctx);
+}
+
+/* The guest changed the port's setup: input waits a moment more. */
+static void
+unsettle(struct uart *u)
+{
+	u->settled = clock_now(u->clock) + SETTLE_NS;
+	timer_set(u->clock, &u->settle, u->settled);
 }
 
 static unsigned
@@ -264,6 +283,8 @@ write_ier(struct uart *u, uint8_t val)
 {
 	bool asks = (val & IER_TX) != 0 && (u->ier & IER_TX) == 0;
 
+	if ((val & IER_RX) != 0 && (u->ier & IER_RX) == 0)
+		unsettle(u);
 	u->ier = val & IER_MASK;
 	if (asks && u->lsr & LSR_TX_EMPTY)
 		u->tx_empty_irq = 1;	/* enabling it while empty interrupts at once */
@@ -274,6 +295,7 @@ write_fcr(struct uart *u, uint8_t val)
 {
 	bool toggled = ((u->fcr ^ val) & FCR_ENABLE) != 0;
 
+	unsettle(u);
 	u->fcr = val & FCR_ENABLE ? val & FCR_KEPT : 0;
 	if (toggled || val & FCR_CLEAR_RX)
 		rx_clear(u);
@@ -303,9 +325,11 @@ uart_write(struct uart *u, unsigned r, uint8_t val)
 		write_fcr(u, val);
 		break;
 	case R_lcr:
+		unsettle(u);
 		u->lcr = val;
 		break;
 	case R_mcr:
+		unsettle(u);
 		u->mcr = val & MCR_MASK;
 		modem_lines(u);
 		break;
@@ -315,7 +339,6 @@ uart_write(struct uart *u, unsigned r, uint8_t val)
 	default:			/* LSR and MSR are for reading */
 		break;
 	}
-	want_input(u);
 	update(u);
 }
 
@@ -336,6 +359,8 @@ read_lsr(struct uart *u)
 {
 	uint8_t val = u->lsr;
 
+	if (u->polls < POLLS && ++u->polls == POLLS)
+		want_input(u);
 	u->lsr &= (uint8_t)~LSR_ERRORS;
 	update(u);
 	return val;
@@ -376,6 +401,8 @@ uart_io(struct dev *d, struct io *io)
 
 	if (!io->port || io->size != 1 || r >= UART_PORTS)
 		return IO_none;
+	if (r != R_lsr && u->rx_count == 0)
+		u->polls = 0;
 	if (io->write)
 		uart_write(u, r, (uint8_t)io->data);
 	else
@@ -389,6 +416,7 @@ uart_reset(struct dev *d)
 	struct uart *u = (struct uart *)d;
 
 	timer_cancel(u->clock, &u->timeout);
+	timer_cancel(u->clock, &u->settle);
 	update(u);
 }
 
@@ -411,6 +439,7 @@ uart_close(struct dev *d)
 	struct uart *u = (struct uart *)d;
 
 	timer_cancel(u->clock, &u->timeout);
+	timer_cancel(u->clock, &u->settle);
 	free(u);
 }
 
@@ -423,8 +452,10 @@ static const struct dev_field uart_fields[] = {
 	DEV_FIELD(struct uart, msr, 1, MSR_CTS | MSR_DSR | MSR_DCD),
 	DEV_FIELD(struct uart, scratch, 1, 0),
 	DEV_FIELD(struct uart, divisor, 1, 12),
+	DEV_FIELD(struct uart, settled, 1, 0),
 	DEV_FIELD(struct uart, tx_empty_irq, 1, 0),
 	DEV_FIELD(struct uart, timed_out, 1, 0),
+	DEV_FIELD(struct uart, polls, 1, 0),
 	DEV_FIELD(struct uart, rx, FIFO, 0),
 	DEV_FIELD(struct uart, rx_at, 1, 0),
 	DEV_FIELD(struct uart, rx_count, 1, 0),
@@ -452,6 +483,7 @@ uart_open(const char *id, uint16_t base, struct clock *clock, struct irq_line *l
 	u->clock = clock;
 	u->line = line;
 	u->host = host;
+	u->settle = (struct timer){ .fire = settle_fired, .ctx = u };
 	u->timeout = (struct timer){ .fire = timeout_fired, .ctx = u };
 	dev_reset(&u->dev);
 	return &u->dev;
