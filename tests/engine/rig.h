@@ -135,6 +135,34 @@ rig_mode_set(struct rig *g, enum rig_mode mode)
 
 static const struct cpu_ops rig_ops = { .io = rig_io, .tsc = rig_tsc };
 
+/* Another processor in the memory of g. */
+static inline struct rig *
+rig_open_second(struct rig *first, const struct engine *engine, enum rig_mode mode)
+{
+	struct rig *g = aligned_alloc(64, (sizeof(*g) + 63) & ~(size_t)63);
+
+	memset(g, 0, sizeof(*g));
+	g->model = first->model;
+	g->mem = first->mem;
+	g->engine = engine;
+	if (cpu_open(&g->cpu, g->mem, &g->model, 1) != 0)
+		abort();
+	g->cpu.r.activity = ACTIVITY_run;
+	g->cpu.ops = &rig_ops;
+	rig_mode_set(g, mode);
+	if (engine->open(&g->cpu) != 0)
+		abort();
+	return g;
+}
+
+static inline void
+rig_close_second(struct rig *g)
+{
+	g->engine->close(&g->cpu);
+	cpu_close(&g->cpu);
+	free(g);
+}
+
 static inline struct rig *
 rig_open(const struct engine *engine, enum rig_mode mode)
 {

@@ -11,17 +11,42 @@
  */
 #include "engine/interp/iop.h"
 #include "cpu/cpuid.h"
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 enum { ARENA_SIZE = 12 << 20, CANONICAL_SHIFT = 16 };
 
+/* Held while a block is made, so that nobody takes MEM_code from its page meanwhile; and the list. */
+static pthread_mutex_t building = PTHREAD_MUTEX_INITIALIZER;
+static struct interp *interps;
+
+/* Who has it may wait for this vCPU to give up write entries: never sleep on it. */
+static void
+building_lock(struct cpu *c)
+{
+	while (pthread_mutex_trylock(&building) != 0) {
+		cpu_shootdown_serve(c);
+		sched_yield();
+	}
+}
+
+static unsigned
+page_slot(gpa_t gpa)
+{
+	return gpa >> PAGE_SHIFT & ((1 << PAGE_BITS) - 1);
+}
+
+/* On any thread. The writer's bytes stand before MEM_code was looked at; who builds says so in
+ * has_code before it reads bytes: one of the two sees the other. */
 static void
 note_written(void *ctx, gpa_t gpa, size_t len)
 {
 	struct interp *it = ctx;
 
+	if (!atomic_load(&it->has_code[page_slot(gpa)]))
+		return;
 	pthread_mutex_lock(&it->lock);
 	if (it->nwritten < WRITTEN_MAX)
 		it->written[it->nwritten] = (struct written){ .gpa = gpa, .len = len };
@@ -37,6 +62,8 @@ blocks_flush(struct interp *it)
 {
 	memset(it->hash, 0, sizeof(it->hash));
 	memset(it->page, 0, sizeof(it->page));
+	for (unsigned i = 0; i < 1 << PAGE_BITS; i++)
+		atomic_store_explicit(&it->has_code[i], 0, memory_order_relaxed);
 	it->arena_used = 0;
 	it->drops++;
 	it->jump_key += 1 << KEY_BITS;
@@ -64,16 +91,25 @@ interp_blocks_open(struct cpu *c)
 	pthread_mutex_init(&it->lock, NULL);
 	it->watcher = (struct mem_watcher){ .code_written = note_written, .ctx = it };
 	mem_watch(c->mem, &it->watcher);
+	pthread_mutex_lock(&building);
+	it->next = interps;
+	interps = it;
+	pthread_mutex_unlock(&building);
 	return 0;
 }
 
 void
 interp_blocks_close(struct cpu *c)
 {
-	struct interp *it = c->interp;
+	struct interp *it = c->interp, **p;
 
 	if (it == NULL)
 		return;
+	pthread_mutex_lock(&building);
+	for (p = &interps; *p != it; p = &(*p)->next)
+		;
+	*p = it->next;
+	pthread_mutex_unlock(&building);
 	mem_unwatch(c->mem, &it->watcher);
 	pthread_mutex_destroy(&it->lock);
 	munmap(it->arena, ARENA_SIZE);
@@ -87,7 +123,7 @@ interp_blocks_close(struct cpu *c)
 static struct block **
 page_list(struct interp *it, gpa_t gpa)
 {
-	return &it->page[(gpa >> PAGE_SHIFT) & ((1 << PAGE_BITS) - 1)];
+	return &it->page[page_slot(gpa)];
 }
 
 static struct block **
@@ -129,29 +165,50 @@ page_link(struct interp *it, struct block *b, const struct block *const *list)
 	return list == (const struct block *const *)page_list(it, b->gpa) ? &b->page_next : &b->page2_next;
 }
 
-/* Drop blocks that overlap [gpa, end), all in one page; true when none is left of that page. */
-static bool
-page_drop(struct interp *it, gpa_t gpa, gpa_t end)
+/* Drop blocks that overlap [gpa, end), all in one page; how many. *left: some of that page remain. */
+static unsigned
+page_drop(struct interp *it, gpa_t gpa, gpa_t end, bool *left)
 {
-	struct block **list = page_list(it, gpa), **p = list, *b;
+	struct block **list = page_list(it, gpa), **p = list, **next, *b;
 	uint64_t page = gpa & PAGE_MASK;
-	bool empty = true;
+	unsigned dropped = 0;
 
+	*left = false;
 	while ((b = *p) != NULL) {
-		struct block **next = page_link(it, b, (const struct block *const *)list);
-
-		if (block_touches(b, gpa, end)) {
+		next = page_link(it, b, (const struct block *const *)list);
+		if (b->dead || block_touches(b, gpa, end)) {
 			if (!b->dead)
 				block_unhash(it, b);
 			b->dead = true;
 			*p = *next;
+			dropped++;
 			continue;
 		}
-		if (!b->dead && ((b->gpa & PAGE_MASK) == page || (b->gpa2 & PAGE_MASK) == page))
-			empty = false;
+		if ((b->gpa & PAGE_MASK) == page || (b->gpa2 & PAGE_MASK) == page)
+			*left = true;
 		p = next;
 	}
-	return empty;
+	if (*list == NULL)
+		atomic_store(&it->has_code[page_slot(gpa)], 0);
+	return dropped;
+}
+
+/* No interpreter of this memory has code of the page any more: writes to it are free again. The
+ * translator's copies are not known here. */
+static void
+page_release(struct cpu *c, gpa_t gpa)
+{
+	struct interp *it;
+
+	if (c->bt != NULL)
+		return;
+	building_lock(c);
+	for (it = interps; it != NULL; it = it->next)
+		if (it->cpu->mem == c->mem && it != c->interp && atomic_load(&it->has_code[page_slot(gpa)]))
+			break;
+	if (it == NULL)
+		mem_page_clear(c->mem, gpa, MEM_code);
+	pthread_mutex_unlock(&building);
 }
 
 void
@@ -159,7 +216,8 @@ blocks_drop_written(struct cpu *c)
 {
 	struct interp *it = c->interp;
 	struct written w[WRITTEN_MAX];
-	unsigned n, i;
+	unsigned n, i, dropped = 0;
+	bool left;
 
 	pthread_mutex_lock(&it->lock);
 	n = it->nwritten;
@@ -171,11 +229,12 @@ blocks_drop_written(struct cpu *c)
 		blocks_flush(it);
 		return;
 	}
-	for (i = 0; i < n; i++)
-		/* When nobody else can hold code of the page, writes to it are free again. */
-		if (page_drop(it, w[i].gpa, w[i].gpa + w[i].len) && c->model->cpus == 1 && c->bt == NULL)
-			mem_page_clear(c->mem, w[i].gpa, MEM_code);
-	if (n > 0) {
+	for (i = 0; i < n; i++) {
+		dropped += page_drop(it, w[i].gpa, w[i].gpa + w[i].len, &left);
+		if (!left)
+			page_release(c, w[i].gpa);
+	}
+	if (dropped > 0) {
 		it->drops++;
 		it->jump_key += 1 << KEY_BITS;
 	}
@@ -206,6 +265,7 @@ fetch_byte(struct cpu *c, uint64_t lin, uint8_t *byte)
 	if (lin_code(c, lin, &e))
 		return FAULT;
 	if (e->host != NULL) {
+		atomic_store(&c->interp->has_code[page_slot(e->gpa)], 1);
 		cpu_code_protect(c, e->gpa);
 		*byte = e->host[lin & ~PAGE_MASK];
 	} else {
@@ -347,6 +407,7 @@ block_build(struct cpu *c, gpa_t gpa, const uint8_t *page, unsigned key, struct 
 	if (left < avail)
 		avail = left;
 	if (page != NULL) {
+		atomic_store(&it->has_code[page_slot(gpa)], 1);
 		cpu_code_protect(c, gpa);
 		res = insn_decode(page + off, avail, isa_of(c), &in);
 	}
@@ -386,6 +447,7 @@ block_find(struct cpu *c, unsigned flags, struct block **b)
 	unsigned key = c->mode | flags | (unsigned)(it->jump_key & KEY_ac);
 	struct jump *j = &it->jump[jump_hash(rip)];
 	const struct code_entry *e;
+	int res;
 
 	it->lookups++;
 	if (c->mode == MODE_long64 ? (uint64_t)((int64_t)(rip << CANONICAL_SHIFT) >> CANONICAL_SHIFT) != rip
@@ -394,8 +456,16 @@ block_find(struct cpu *c, unsigned flags, struct block **b)
 	if (lin_code(c, lin, &e))
 		return FAULT;
 	*b = block_lookup(c, e->gpa | (lin & ~PAGE_MASK), key);
-	if (*b == NULL && block_build(c, e->gpa | (lin & ~PAGE_MASK), e->host, key, b))
-		return FAULT;
+	if (*b == NULL) {
+		gpa_t gpa = e->gpa | (lin & ~PAGE_MASK);
+		const uint8_t *host = e->host;
+
+		building_lock(c);
+		res = block_build(c, gpa, host, key, b);
+		pthread_mutex_unlock(&building);
+		if (res)
+			return FAULT;
+	}
 	if (*b != it->scratch && !(flags & KEY_one))
 		*j = (struct jump){ .rip = rip, .key = it->jump_key, .block = *b };
 	return OK;

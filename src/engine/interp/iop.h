@@ -83,6 +83,8 @@ struct interp {
 	unsigned nwritten;		/* WRITTEN_MAX + 1: too many to list */
 	_Atomic bool any_written;
 	uint64_t held_dr6;		/* data breakpoints met by MOV SS, told after the next instruction */
+	_Atomic uint8_t has_code[1 << PAGE_BITS];	/* by page, as page[]: blocks are or are being made */
+	struct interp *next;		/* all of the process; under `building` */
 	uint64_t built, lookups, dropped, flushed, faults, careful_steps;
 };
 
