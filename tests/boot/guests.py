@@ -31,6 +31,14 @@ def done():
     sys.exit(failures != 0)
 
 
+def engines():
+    """The software engines that are built in, or those of BOOT_ENGINES."""
+    if "BOOT_ENGINES" in os.environ:
+        return os.environ["BOOT_ENGINES"].split()
+    _, out, _ = run("cpus")
+    return [w for w in out.splitlines()[1].replace("(auto)", "").split() if w != "kvm"]
+
+
 def multiboot(code):
     """A kernel: 32-bit protected mode, flat segments, paging off, interrupts off; code is entered first."""
     flags = 1 << 16
