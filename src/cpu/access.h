@@ -28,7 +28,8 @@ bool paging_peek(struct cpu *c, uint64_t lin, gpa_t *gpa);
 uint8_t *lin_hva_slow(struct cpu *c, uint64_t lin, unsigned size, unsigned acc, int *res);
 
 /* Where the instruction bytes of the page of lin are, after the checks of a fetch; host is NULL for
- * what is not RAM (then use lin_read_slow with ACC_exec). Good until c->flushes changes. */
+ * what is not RAM (then use lin_read_slow with ACC_exec). Good until c->remaps of the
+ * view (CPL 3 or not) changes. */
 int MUST_CHECK lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **e);
 
 static inline int MUST_CHECK

@@ -155,7 +155,7 @@ struct cpu {
 
 	struct tlb tlb[TLB_VIEWS];
 	struct code_entry code[CODE_VIEWS][TLB_ENTRIES];
-	uint64_t flushes;		/* of the TLB, whole or in part: caches by linear address compare it */
+	uint64_t remaps[CODE_VIEWS];	/* counted when lin_code may lead elsewhere than it did */
 	struct paging_state *paging_state;	/* owned: cpu/paging.c's own (PDPTEs, PCIDs, statistics) */
 	struct debug_state *debug;		/* owned by the debugger, NULL when none: breakpoints */
 	struct interp *interp;			/* owned by engine/interp */

@@ -22,10 +22,20 @@ struct tlb_notes {
 	uint8_t shift[TLB_ENTRIES];	/* of the page, when large */
 };
 
+/* Where instructions were fetched from, by hash: what is not in here no cache of code knows. */
+enum { SEEN_BITS = 12, SEEN_WORDS = (1 << SEEN_BITS) / 64 };
+struct code_seen {
+	uint64_t page[SEEN_WORDS];	/* 4 KiB pages */
+	uint64_t large[SEEN_WORDS];	/* 2 MiB pages */
+	bool huge;			/* any larger page */
+	bool local, global;		/* any that is not global; any that is */
+};
+
 enum { SHOOT_PAGES = 16 };
 struct paging_state {
 	uint64_t pdpte[4];		/* PAE: loaded with CR3 */
 	struct tlb_notes read[TLB_VIEWS], write[TLB_VIEWS], code[CODE_VIEWS];
+	struct code_seen seen[CODE_VIEWS];
 	struct code_entry device;	/* lin_code's answer for a page that is not RAM */
 
 	/* Requests of other vCPUs to give up write entries; the registry's lock guards the list. */

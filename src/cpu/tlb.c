@@ -11,7 +11,7 @@
 #include "cpu/paging.h"
 #include <string.h>
 
-enum { ARRAYS = 2 * TLB_VIEWS + CODE_VIEWS };
+enum { ARRAYS = 2 * TLB_VIEWS + CODE_VIEWS, LARGE_SHIFT = 21 };
 
 /* One of the arrays: its tags stand `stride` words apart. */
 struct array {
@@ -94,6 +94,53 @@ drop_page(struct array *a, uint64_t lin)
 		}
 }
 
+static unsigned
+seen_hash(uint64_t lin, unsigned shift)
+{
+	return lin >> shift & ((1 << SEEN_BITS) - 1);
+}
+
+static void
+see_code(struct code_seen *s, uint64_t lin, const struct walk *w)
+{
+	unsigned i = seen_hash(lin, w->shift);
+
+	if (w->shift == PAGE_SHIFT)
+		s->page[i / 64] |= 1ull << (i % 64);
+	else if (w->shift == LARGE_SHIFT)
+		s->large[i / 64] |= 1ull << (i % 64);
+	else
+		s->huge = true;
+	s->local |= !w->global;
+	s->global |= w->global;
+}
+
+/* May code have been fetched through the mapping of lin, of whatever size? */
+static bool
+seen_code(const struct code_seen *s, uint64_t lin)
+{
+	unsigned i = seen_hash(lin, PAGE_SHIFT), k = seen_hash(lin, LARGE_SHIFT);
+
+	return s->huge || s->page[i / 64] >> (i % 64) & 1 || s->large[k / 64] >> (k % 64) & 1;
+}
+
+/* Entries made before stay in the code arrays when they are global: so do their marks. */
+static void
+forget_code(struct cpu *c, bool globals)
+{
+	struct code_seen *s;
+	unsigned v;
+
+	for (v = 0; v < CODE_VIEWS; v++) {
+		s = &c->paging_state->seen[v];
+		if (globals || s->local)
+			c->remaps[v]++;
+		s->local = false;
+		if (globals || !s->global)
+			memset(s, 0, sizeof(*s));
+	}
+}
+
 /* After a flush: the copies of entries, and of what they said, go as well. */
 static void
 tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
@@ -102,7 +149,6 @@ tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
 
 	for (view = 0; view < TLB_VIEWS; view++)
 		c->tlb[view].stack.tag = TLB_EMPTY;
-	c->flushes++;
 	if (c->flushed != NULL)
 		c->flushed(c, what, lin);
 }
@@ -117,6 +163,9 @@ tlb_flush_page(struct cpu *c, uint64_t lin)
 		a = array_at(c, i);
 		drop_page(&a, lin);
 	}
+	for (i = 0; i < CODE_VIEWS; i++)
+		if (seen_code(&c->paging_state->seen[i], lin))
+			c->remaps[i]++;
 	tell(c, FLUSH_page, lin);
 }
 
@@ -130,6 +179,7 @@ tlb_flush_all(struct cpu *c, bool globals)
 		a = array_at(c, i);
 		drop_all(&a, globals);
 	}
+	forget_code(c, globals);
 	tell(c, globals ? FLUSH_all : FLUSH_nonglobal, 0);
 }
 
@@ -259,6 +309,7 @@ lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **out)
 		e = &c->paging_state->device;
 	else
 		note(&c->paging_state->code[v], i, &w);
+	see_code(&c->paging_state->seen[v], lin, &w);
 	*e = (struct code_entry){ .tag = lin & PAGE_MASK, .gpa = w.gpa & PAGE_MASK, .host = host };
 	*out = e;
 	return OK;

@@ -15,13 +15,14 @@ run_sync(struct cpu *c)
 	struct interp *it = c->interp;
 	bool user = c->cpl == 3;
 	bool ac = user && cr0_am(&c->r) && rflags_ac(&c->r);
+	uint64_t remaps = c->remaps[user ? CODE_user : CODE_super];
 
 	if (c->mode != MODE_long64 && (it->cs_base != c->r.cs_base || it->cs_limit != c->r.cs_limit)) {
 		it->cs_base = c->r.cs_base;
 		it->cs_limit = c->r.cs_limit;
 		it->drops++;
 	}
-	it->jump_key = (c->flushes + it->drops) << KEY_BITS | c->mode | (user ? KEY_user : 0) | (ac ? KEY_ac : 0);
+	it->jump_key = (remaps + it->drops) << KEY_BITS | c->mode | (user ? KEY_user : 0) | (ac ? KEY_ac : 0);
 	it->careful = c->r.interruptibility != 0 || (c->r.rflags & (rflags_tf_MASK | rflags_rf_MASK)) ||
 		watch_needed(c);
 }
