@@ -122,5 +122,10 @@ int insn_decode(const uint8_t *bytes, size_t avail, enum isa_mode mode, struct i
 struct insn_use { uint32_t gpr_read, gpr_write; uint16_t fl_read, fl_write; };
 void insn_uses(const struct insn *in, struct insn_use *use);
 
+/* Undefined flags of an instruction that hardware may leave as they were: all of them, or only
+ * those that this host does leave, after it was asked (once, by whoever wants to know better). */
+uint16_t insn_undefined_live(unsigned id);
+void insn_probe_host(void);
+
 /* Text for people, by Zydis: AT&T-free Intel syntax. Returns the length, 0 for undecodable bytes. */
 unsigned insn_text(const uint8_t *bytes, size_t avail, enum isa_mode mode, uint64_t rip, char *buf, size_t size);

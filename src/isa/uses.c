@@ -123,7 +123,7 @@ insn_uses(const struct insn *in, struct insn_use *use)
 
 	use->gpr_read = implied[in->id].read;
 	use->gpr_write = implied[in->id].write;
-	use->fl_read = info->fl_read | info->fl_undef;
+	use->fl_read = info->fl_read | insn_undefined_live(in->id);
 	use->fl_write = info->fl_write;
 	use_operands(in, use);
 	switch (in->id) {

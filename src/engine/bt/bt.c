@@ -387,6 +387,7 @@ bt_open(struct cpu *c)
 
 	if (!host_fits())
 		return -REGENT_E_host;
+	insn_probe_host();
 	if ((err = interp_engine.open(c)) != 0)
 		return err;
 	bt = mmap(NULL, sizeof(*bt), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
