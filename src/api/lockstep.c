@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api/lockstep.c - two machines alike but for the engine, compared while they run. */
+/* api/lockstep.c - two machines alike but for the engine, compared while they run.
+ *
+ * The CPU model loses RDRAND and RDSEED: two machines would be given different numbers.
+ */
 #include "api/api.h"
 
 #include "control/lockstep.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +14,11 @@ static int
 open_one(struct regent_vm **v, const struct regent_config *cfg, const char *engine)
 {
 	struct regent_config c = REGENT_CONFIG_INIT;
+	char cpu[128];
 
 	memcpy(&c, cfg, cfg->size < sizeof(c) ? cfg->size : sizeof(c));
+	snprintf(cpu, sizeof(cpu), "%s,-rdrand,-rdseed", c.cpu != NULL ? c.cpu : "regent-v1");
+	c.cpu = cpu;
 	c.size = sizeof(c);
 	c.engine = engine;
 	c.cpus = 1;
