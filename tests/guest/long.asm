@@ -51,7 +51,11 @@ main64:
 	FAULTS64 13, 0, mov rax, [rbx]
 	FAULTS64 13, 0, mov [rbx], rax
 %ifndef QEMU			; which jumps first, and knows no #SS here
-	FAULTS64 13, 0, jmp rbx
+	mov qword [x_vec], -1
+	mov qword [x_resume], .jumped
+	jmp rbx				; the manuals blame JMP, some processors the fetch after it
+.jumped: EQ64 [x_vec], 13
+	EQ64 [x_err], 0
 	mov rbp, NONCANON
 	FAULTS64 12, 0, mov rax, [rbp]
 	mov rsi, rsp
