@@ -7,15 +7,6 @@
 #pragma once
 #include "conformance/forms.h"
 
-struct test_case {
-	uint8_t bytes[16];
-	unsigned len;
-	struct insn in;
-	struct state s;			/* before */
-	bool bits32;
-};
-
-enum { DATA_MID = PLACE_DATA + DATA_SIZE / 2 };
 
 static uint64_t
 rnd_int(void)
@@ -450,10 +441,4 @@ case_make(struct test_case *t, const struct form *f)
 	for (i = 0; t->bits32 && i < 16; i++)
 		t->s.gpr[i] = (uint32_t)t->s.gpr[i];
 	return true;
-}
-
-static bool
-repeats(const struct test_case *t)
-{
-	return insn_info[t->in.id].flags & IF_string && t->in.prefixes & (PFX_rep | PFX_repne);
 }

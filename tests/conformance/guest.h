@@ -5,7 +5,7 @@
  * delivered as in an operating system and told by the handler that RIP points to.
  */
 #pragma once
-#include "conformance/cases.h"
+#include "conformance/state.h"
 #include "cpu/access.h"
 #include "cpu/cpuid.h"
 #include "engine/engine.h"
@@ -156,13 +156,6 @@ static uint8_t *
 guest_data(void)
 {
 	return mem_put(gst.mem, gst.data, DATA_SIZE);
-}
-
-/* The host may have features that the model lacks. */
-static bool
-guest_has(unsigned id)
-{
-	return insn_info[id].feature == CPUF_always || cpu_has(&gst.model, (enum cpu_feature)insn_info[id].feature);
 }
 
 /* An exception was delivered: which, and the state at it, from the stack frame. */

@@ -4,12 +4,13 @@
 #include "check.h"
 #include "cpu/cpu.h"
 #include "cpu/regs.h"
+#include "isa/insn.h"
 
 /* Fixed places, the same linear addresses in the host process and in the guest. All below 2 GiB so
  * that absolute operands and compatibility mode reach them. The pages around DATA are not mapped. */
 enum {
 	PLACE_CODE = 0x20000000, CODE_PAGES = 2,
-	PLACE_DATA = 0x20010000, DATA_PAGES = 3, DATA_SIZE = DATA_PAGES * 4096,
+	PLACE_DATA = 0x20010000, DATA_PAGES = 3, DATA_SIZE = DATA_PAGES * 4096, DATA_MID = PLACE_DATA + DATA_SIZE / 2,
 	PLACE_RO = 0x20020000			/* one page, read only */
 };
 
@@ -23,6 +24,20 @@ struct state {
 	uint32_t error;			/* its error code */
 	uint64_t cr2;			/* #PF */
 };
+
+struct test_case {
+	uint8_t bytes[16];
+	unsigned len;
+	struct insn in;
+	struct state s;			/* before */
+	bool bits32;
+};
+
+static inline bool
+repeats(const struct test_case *t)
+{
+	return insn_info[t->in.id].flags & IF_string && t->in.prefixes & (PFX_rep | PFX_repne);
+}
 
 /* A small fast generator (xorshift*); the seed is printed, so that a run can be repeated. */
 static uint64_t rnd_state = 88172645463325252ull;

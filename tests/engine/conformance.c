@@ -93,6 +93,13 @@ run_case(struct test_case *t)
 
 /* ---- families ---- */
 
+/* The host may have features that the model lacks. */
+static bool
+guest_has(unsigned id)
+{
+	return insn_info[id].feature == CPUF_always || cpu_has(&gst.model, (enum cpu_feature)insn_info[id].feature);
+}
+
 static const char *
 family_of(unsigned id)
 {
