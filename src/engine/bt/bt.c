@@ -67,6 +67,7 @@ mode_set(struct bt_state *bt, uint32_t m)
 		}
 	}
 	if (i == BT_CTXS) {	/* more modes than a system has: begin anew */
+		bt_fpu_unload(bt);
 		bt_flush(bt);
 		for (i = 0; i < BT_CTXS; i++)
 			bt->ctx[i].used = false;
@@ -108,10 +109,17 @@ page_at(struct bt_state *bt, uint64_t rip)
 
 	if (*slot != 0 && bt->pages[*slot - 1].vpage == (rip & PAGE_MASK))
 		return &bt->pages[*slot - 1];
-	if (lin_code(bt->c, rip, &e) != OK || e->host == NULL)
+	e = &bt->c->code[bt->c->cpl == 3 ? CODE_user : CODE_super][rip >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+	if (e->tag != (rip & PAGE_MASK)) {
+		bt_fpu_unload(bt);
+		if (lin_code_slow(bt->c, rip, &e) != OK)
+			return NULL;
+	}
+	if (e->host == NULL)
 		return NULL;
 	pg = bt_page_get(bt, rip & PAGE_MASK, e->gpa);
 	if (pg == NULL) {
+		bt_fpu_unload(bt);
 		bt_flush(bt);
 		pg = bt_page_get(bt, rip & PAGE_MASK, e->gpa);
 	}
@@ -185,6 +193,7 @@ attend(struct bt_state *bt)
 {
 	struct cpu *c = bt->c;
 
+	bt_fpu_unload(bt);
 	if (atomic_load(&c->attention) & ATT_code)
 		atomic_fetch_and(&c->attention, ~(uint32_t)ATT_code);
 	if (atomic_load(&c->attention) & ATT_tlb) {

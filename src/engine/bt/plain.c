@@ -186,7 +186,7 @@ encode(struct tr *t, const struct insn *in, const uint8_t *raw, const struct fie
 			for (; prefixes != 0; prefixes >>= 8)
 				e8(e, prefixes & 0xff);
 			k = (in->rex & REX_W) | (f->rm_gpr && rm.reg >= R8 ? REX_B : 0u);
-			if (k != 0 || (in->rex != 0 && byte_reg))
+			if (k != 0 || byte_reg)
 				e8(e, 0x40 | k);
 			if (in->map == MAP_0f)
 				e8(e, 0x0f);

@@ -181,7 +181,9 @@ other(void)
 	bool mem = rnd(2);
 	unsigned w = rnd(2);
 
-	switch (rnd(9)) {
+	switch (rnd(11)) {
+	case 9: b(0x40 | (rm >= 8)); b(0xb0 | (unsigned)(rm & 7)); b(rnd(256)); break;
+	case 10: b(0x40 | (rm >= 8)); b(0xb8 | (unsigned)(rm & 7)); imm32(rnd(0x7fffffff)); break;
 	case 0: b(simple[rnd(8)]); break;
 	case 1: if (rm >= 8) b(0x41); b(0x50 | (unsigned)(rm & 7)); break;
 	case 2: if (rm >= 8) b(0x41); b(0x58 | (unsigned)(rm & 7)); break;
