@@ -273,6 +273,81 @@ xcr0(void)
 	close_cpu();
 }
 
+static uint64_t seed = 88172645463325252ull;
+
+static uint64_t
+next(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	return seed ^= seed << 17;
+}
+
+/* Mostly values with few bits set or few bits changed, since others fail at once. */
+static uint64_t
+value(uint64_t old)
+{
+	switch (next() % 4) {
+	case 0: return next();
+	case 1: return next() & next() & next() & 0xffffffff;
+	default: return old ^ 1ull << next() % 34;
+	}
+}
+
+static void
+invariants(void)
+{
+	const union regfile *r = &c->r;
+
+	CHECK(!cr0_pg(r) || cr0_pe(r));
+	CHECK(!cr0_nw(r) || cr0_cd(r));
+	CHECK(cr0_et(r) && r->cr0 >> 32 == 0);
+	CHECK_EQ(ia32_efer_lma(r), ia32_efer_lme(r) && cr0_pg(r));
+	CHECK(!ia32_efer_lma(r) || cr4_pae(r));
+	CHECK(!cr4_pcide(r) || ia32_efer_lma(r));
+	CHECK((r->cr4 & ~0x370fffull) == 0 && r->cr3 >> 40 == 0);
+	CHECK((r->xcr0 & ~7ull) == 0 && r->xcr0 & 1 && (r->xcr0 & 6) != 4);
+	CHECK((r->dr6 & 0xffff1ff0) == 0xffff0ff0 && (r->dr7 & 0xffffffff0000dc00) == 0x400);
+	CHECK(ia32_apic_base_en(r) || !ia32_apic_base_extd(r));
+	CHECK(c->lma == ia32_efer_lma(r) && c->paging == cr0_pg(r));
+}
+
+/* Any sequence of writes leaves a state that the manual allows. */
+static void
+random_writes(void)
+{
+	static const uint32_t msrs[] = { 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000100, 0x1b, 0x277, 0x2ff, 0x6e0,
+		0x3b, 0x10, 0x200, 0x201, 0x250, 0x802, 0xc0010015, 0x401, 0x4b564d01 };
+	unsigned i, n, reached = 0;
+	uint64_t val;
+	int res;
+
+	open_cpu("regent-v1");
+	c->ops = &clock_ops;
+	for (i = 0; i < 300000 && !check_bad; i++) {
+		n = (unsigned)next();
+		switch (n % 8) {
+		case 0: case 1: n = n >> 3 & 4 ? 4 : 0; res = cr_write(c, n, value(n ? c->r.cr4 : c->r.cr0)); break;
+		case 2: res = cr_write(c, 3, value(c->r.cr3) & (n & 8 ? ~0xfffull : UINT64_MAX)); break;
+		case 3: res = msr_write(c, msrs[(n >> 3) % (sizeof(msrs) / sizeof(msrs[0]))], value(0)); break;
+		case 4: res = msr_write(c, 0xc0000080, value(c->r.ia32_efer)); break;
+		case 5: res = dr_write(c, n >> 3 & 7, value(c->r.dr7)); break;
+		case 6: res = xcr_write(c, 0, value(c->r.xcr0)); break;
+		default:
+			c->r.cs_attr ^= n >> 8 & 1 ? ATTR_l : 0;
+			cpu_mode_update(c);
+			res = lin_read64(c, n >> 8, &val);
+		}
+		(void)res;
+		invariants();
+		reached |= c->lma ? 1 : c->paging ? 2 : 4;
+		reached |= (unsigned)cr4_pcide(&c->r) << 3 | (unsigned)cr4_pae(&c->r) << 4 |
+			(c->mode == MODE_long64 ? 32 : 0);
+	}
+	CHECK_EQ(reached, 0x3f);
+	close_cpu();
+}
+
 int
 main(void)
 {
@@ -284,5 +359,6 @@ main(void)
 	RUN(apic_modes);
 	RUN(msrs_exist_by_row);
 	RUN(xcr0);
+	RUN(random_writes);
 	return check_done();
 }
