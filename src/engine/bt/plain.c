@@ -143,7 +143,7 @@ tr_plain_fits(const struct tr *t, const struct tr_insn *i)
 	}
 	if (f.high8 && f.mem)
 		return false;
-	if (f.high8 && (in->id == INSN_movzx || in->id == INSN_movsx) && (in->op[0].reg == RSP || in->rex != 0))
+	if (f.high8 && in->op[0].size > 1 && (in->op[0].reg == RSP || in->rex != 0))
 		return false;
 	if (rm_in_place(i, &f))
 		homed &= ~(1u << f.rm);

@@ -336,6 +336,18 @@ lower_keep(struct lower *l)
 	return in;
 }
 
+/* F3 means nothing to a processor without the instruction that it selects. */
+static void
+older_meaning(const struct cpu *c, struct insn *in)
+{
+	if (in->id == INSN_tzcnt && !cpu_has(c->model, CPUF_bmi1))
+		in->id = INSN_bsf;
+	else if (in->id == INSN_lzcnt && !cpu_has(c->model, CPUF_abm))
+		in->id = INSN_bsr;
+	else if (in->id == INSN_wbnoinvd && !cpu_has(c->model, CPUF_wbnoinvd))
+		in->id = INSN_wbinvd;
+}
+
 /* Fill the scratch block from bytes on; the first instruction is decoded already. */
 static void
 block_fill(struct cpu *c, struct insn *in, const uint8_t *bytes, size_t avail, unsigned most)
@@ -346,6 +358,7 @@ block_fill(struct cpu *c, struct insn *in, const uint8_t *bytes, size_t avail, u
 	if (l.block->key & KEY_one)
 		l.block->in = lower_keep(&l);
 	while (!ended) {
+		older_meaning(c, in);
 		lower_insn(&l);
 		ended = lower_ends(&l) || ++l.idx == most || l.n > BLOCK_IOPS - 4;
 		l.off = (uint16_t)(l.off + (in->len > INSN_MAX ? INSN_MAX : in->len));
