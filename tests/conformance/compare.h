@@ -46,7 +46,7 @@ fault_place_may_differ(const struct test_case *t, const struct state *h)
 {
 	switch (t->in.id) {
 	case INSN_fxsave: case INSN_fxrstor: case INSN_xsave: case INSN_xsaveopt: case INSN_xsavec: case INSN_xrstor:
-	case INSN_fnstenv: case INSN_fldenv: case INSN_fnsave: case INSN_frstor: case INSN_fbstp: case INSN_enter:
+	case INSN_fnstenv: case INSN_fldenv: case INSN_fnsave: case INSN_frstor: case INSN_fbstp: case INSN_fstp: case INSN_enter:
 	case INSN_pusha: case INSN_popa: case INSN_vmaskmovps: case INSN_vmaskmovpd: case INSN_vpmaskmovd:
 	case INSN_vpmaskmovq: case INSN_cmps:
 		return h->vec == VEC_pf;
@@ -113,6 +113,15 @@ compare_x87(const struct test_case *t, const struct state *h, const struct state
 	return false;
 }
 
+/* A REP with 32-bit addresses that faults: this host may have cleared the upper halves by then. */
+static uint64_t
+gpr_compared(const struct test_case *t, const struct state *h, unsigned i)
+{
+	bool counter = i == REG_rcx || i == REG_rsi || i == REG_rdi;
+
+	return counter && repeats(t) && t->in.asize == 4 && h->vec != DONE ? UINT32_MAX : UINT64_MAX;
+}
+
 static bool
 compare_integer(const struct test_case *t, const struct state *h, const struct state *g, struct diff *d)
 {
@@ -121,7 +130,7 @@ compare_integer(const struct test_case *t, const struct state *h, const struct s
 	unsigned i;
 
 	for (i = 0; i < 16; i++)
-		if (h->gpr[i] != g->gpr[i])
+		if ((h->gpr[i] ^ g->gpr[i]) & gpr_compared(t, h, i))
 			return set_diff(d, "gpr", i, h->gpr[i], g->gpr[i], t->s.gpr[i]);
 	if (h->rip != g->rip)
 		return set_diff(d, "rip", 0, h->rip, g->rip, t->s.rip);
@@ -139,6 +148,8 @@ vector_may_differ(const struct test_case *t, const struct state *h, const struct
 
 	if (id == INSN_dpps || id == INSN_dppd || id == INSN_vdpps || id == INSN_vdppd)
 		return h->vec == VEC_xm && h->fpu.mxcsr & 0x10;
+	if (id == INSN_bound)
+		return h->vec == VEC_br && g->vec == VEC_pf;	/* the lower bound is judged first */
 	return id == INSN_call && h->vec == VEC_pf && g->vec == VEC_gp;
 }
 
@@ -149,7 +160,8 @@ compare_end(const struct test_case *t, const struct state *h, const struct state
 		return set_diff(d, "vector", 0, (uint64_t)(int64_t)h->vec, (uint64_t)(int64_t)g->vec, 0);
 	if (h->vec == VEC_pf && h->cr2 != g->cr2 && !fault_place_may_differ(t, h))
 		return set_diff(d, "cr2", 0, h->cr2, g->cr2, 0);
-	if (h->vec != DONE && h->vec != VEC_mf && h->vec != VEC_xm && h->error != g->error)
+	if (h->vec != DONE && h->vec != VEC_mf && h->vec != VEC_xm && h->error != g->error
+	    && !fault_place_may_differ(t, h))
 		return set_diff(d, "error", 0, h->error, g->error, 0);
 	return false;
 }

@@ -405,8 +405,8 @@ fpu_run_mmx(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 
 	if ((op->flags & OPF_fp || op->map == 2 || op->pp != 0) && fpu_check_sse(c) != OK)
 		return FAULT;
-	/* CVTPI2PD from memory touches no MMX register, and minds no x87 exception. */
-	if (!(op->opcode == 0x2a && op->pp == 1 && op->flags & OPF_mem) && fpu_check_mmx(c) != OK)
+	/* CVTPI2PS and CVTPI2PD from memory touch no MMX register, and mind no x87 exception. */
+	if (!(op->opcode == 0x2a && op->flags & OPF_mem) && fpu_check_mmx(c) != OK)
 		return FAULT;
 	if (op->flags & OPF_mem) {
 		if (fpu_mem_begin(c, in, op, unmasked, &m) != OK)

@@ -215,24 +215,25 @@ fpu_xrstor(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 {
 	bool supervisor = in->opcode == 0xc7, compact;
 	unsigned rfbm, n = 16 * nregs(c), load;
-	uint8_t image[XSAVE_SIZE];
+	uint8_t image[XSAVE_SIZE] = { 0 };
 	uint64_t lin, header[8];
 	uint32_t mxcsr;
 	bool mxcsr_load;
 
 	(void)op;
 	if (xsave_check(c, in, supervisor, ACC_read, &rfbm, &lin) != OK
-	    || fpu_read(c, lin, image, XSAVE_YMMH) != OK)
+	    || fpu_read(c, lin + XSAVE_LEGACY, header, sizeof(header)) != OK)
 		return FAULT;
-	memcpy(header, image + XSAVE_LEGACY, sizeof(header));
 	compact = header[1] & XCOMP_COMPACT;
 	if (!header_valid(c, header) || (supervisor && !compact))
 		return cpu_raise_error(c, VEC_gp, 0);
 	load = rfbm & (unsigned)header[0];
+	mxcsr_load = compact ? load & XF_sse : rfbm & (XF_sse | XF_avx);
+	if ((load & (XF_x87 | XF_sse) || mxcsr_load) && fpu_read(c, lin, image, XSAVE_LEGACY) != OK)
+		return FAULT;
 	if (load & XF_avx && fpu_read(c, lin + XSAVE_YMMH, image + XSAVE_YMMH, n) != OK)
 		return FAULT;
 	memcpy(&mxcsr, image + MXCSR_AT, 4);
-	mxcsr_load = compact ? load & XF_sse : rfbm & (XF_sse | XF_avx);
 	if (mxcsr_load && mxcsr & ~(uint32_t)MXCSR_writable)
 		return cpu_raise_error(c, VEC_gp, 0);
 	if (load & XF_x87)

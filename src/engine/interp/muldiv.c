@@ -256,9 +256,13 @@ exec_aam(struct cpu *c, const struct insn *in)
 int
 exec_aad(struct cpu *c, const struct insn *in)
 {
-	uint8_t al = (uint8_t)(c->r.rax + (c->r.rax >> 8 & 0xff) * (uint8_t)in->imm);
+	uint8_t a = (uint8_t)c->r.rax, b = (uint8_t)((c->r.rax >> 8 & 0xff) * (uint8_t)in->imm), al = (uint8_t)(a + b);
+	uint64_t others = al < a ? rflags_cf_MASK : 0;
 
+	/* The undefined flags are those of the addition, as on hardware. */
+	others |= (a ^ b ^ al) & rflags_af_MASK;
+	others |= (a ^ al) & (b ^ al) & 0x80 ? rflags_of_MASK : 0;
 	SET16(8 * REG_rax, al);
-	set_flags8(c, al, 0);
+	set_flags8(c, al, others);
 	return OK;
 }
