@@ -59,8 +59,8 @@ publish(struct mem *mem, uint64_t gpa, const struct pvclock *new)
 		return;			/* a guest that names no RAM gets no clock */
 	memcpy(&version, at, sizeof(version));
 	version = (version | 1) + (version & 1 ? 2 : 0);
-	__atomic_store_n((uint32_t *)(void *)at, version, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	/* An exchange, not a store: nothing below may become visible before it. */
+	__atomic_exchange_n((uint32_t *)(void *)at, version, __ATOMIC_ACQ_REL);
 	memcpy(at + sizeof(version), (const uint8_t *)new + sizeof(version), sizeof(*new) - sizeof(version));
 	__atomic_store_n((uint32_t *)(void *)at, version + 1, __ATOMIC_RELEASE);
 	mem_dirty(mem, gpa, sizeof(*new));
