@@ -47,20 +47,29 @@ enum how {
 static const struct form_info {
 	uint8_t how;		/* enum how */
 	uint8_t number_mask;	/* bits of the register number that count */
-	uint8_t byte;		/* 1: 4..7 without REX are AH..BH */
+	bool byte;		/* 4..7 without REX are AH..BH */
 	uint8_t modes;		/* ModRM may say: 1 register, 2 memory */
-	uint32_t in[2][2][3];	/* template in register, in memory; by VEX.L and operand size */
 } forms[FORM__COUNT] = {
 #define MASK(kind)	(OPND_##kind == OPND_mm || OPND_##kind == OPND_st || OPND_##kind == OPND_seg ? 7 : 15)
 #define MODES(how)	(HOW_##how == HOW_mem ? 2 : HOW_##how == HOW_rmreg ? 1 : 3)
-#define SIZES(kind, n, size, l) \
-	{ TEMPLATE(kind, n, size(0, l)), TEMPLATE(kind, n, size(1, l)), TEMPLATE(kind, n, size(2, l)) }
-#define ROW(name, how_, kind, n, m, r) [name] = { HOW_##how_, MASK(kind), SIZE_##r(0, 0) == 1, MODES(how_), \
-	{ { SIZES(KIND(kind, 0), n, SIZE_##r, 0), SIZES(KIND(kind, 1), n, SIZE_##r, 1) }, \
-	  { SIZES(OPND_mem, 0, SIZE_##m, 0), SIZES(OPND_mem, 0, SIZE_##m, 1) } } },
-#define FIXED(name, kind, size, n) ROW(name, fixed, kind, n, size, size)
-#define FORM(name, how, kind, mem, reg) ROW(name, how, kind, 0, mem, reg)
+#define FIXED(name, kind, size, n) [name] = { HOW_fixed, 15, false, 3 },
+#define FORM(name, how, kind, mem, reg) [name] = { HOW_##how, MASK(kind), SIZE_##reg(0, 0) == 1, MODES(how) },
 #define FORM_MODRM_BELOW
+#include "isa/forms.def"
+#undef FIXED
+#undef FORM
+};
+
+/* Templates of each form: in a register, in memory; by VEX.L, by operand size (enum context). */
+enum context { CTX_l = 4, CTX_mem = 8 };
+static const uint32_t templates[FORM__COUNT][16] = {
+#define SIZES(kind, n, size, l) \
+	TEMPLATE(kind, n, size(0, l)), TEMPLATE(kind, n, size(1, l)), TEMPLATE(kind, n, size(2, l)), 0
+#define ROW(name, kind, n, m, r) [name] = { \
+	SIZES(KIND(kind, 0), n, SIZE_##r, 0), SIZES(KIND(kind, 1), n, SIZE_##r, 1), \
+	SIZES(OPND_mem, 0, SIZE_##m, 0), SIZES(OPND_mem, 0, SIZE_##m, 1) },
+#define FIXED(name, kind, size, n) ROW(name, kind, n, size, size)
+#define FORM(name, how, kind, mem, reg) ROW(name, kind, 0, mem, reg)
 #include "isa/forms.def"
 #undef FIXED
 #undef FORM
@@ -94,12 +103,12 @@ struct decoder {
 	unsigned pp;		/* mandatory prefix, or VEX.pp */
 	unsigned map, opcode;
 	unsigned os;		/* operand size as index: 2 << os bytes */
+	unsigned ctx;		/* os and CTX_l */
 	unsigned asize;
 	unsigned vex_l, vvvv;
 	unsigned modrm;
-	bool has_modrm, used_vvvv;
+	bool has_modrm;
 	unsigned is_mem;	/* ModRM says memory: 1 */
-	unsigned no_rex;	/* neither REX nor VEX: 1 */
 	uint8_t number[8];	/* of the register, by enum how up to HOW_anyreg */
 };
 #define HOT static inline __attribute__((always_inline))
@@ -373,17 +382,21 @@ put_operand(struct opnd *o, uint32_t template, unsigned reg, unsigned access)
 	memcpy(o, &v, 4);
 }
 
-/* A register, or memory instead of one: without branches, they would not be predictable.
+/* A register, or memory instead of one: with few branches, they would not be predictable.
  * False: #UD. */
 HOT bool
-set_reg_or_mem(struct decoder *d, struct opnd *o, const struct form_info *f, unsigned access)
+set_reg_or_mem(struct decoder *d, struct opnd *o, unsigned form, unsigned access)
 {
-	unsigned how = f->how, n = d->number[how] & f->number_mask;
-	unsigned mem = d->is_mem & (how == HOW_rm || how == HOW_mem);
+	const struct form_info *f = &forms[form];
+	unsigned how = f->how, n = d->number[how] & f->number_mask, ctx = d->ctx;
 
-	d->used_vvvv |= how == HOW_vvvv;
-	n |= (f->byte & (unsigned)(n >> 2 == 1) & d->no_rex) * OPND_HIGH8;
-	put_operand(o, f->in[mem][d->vex_l][d->os], n & (mem - 1), access);
+	if (d->is_mem && (how == HOW_rm || how == HOW_mem)) {
+		n = 0;
+		ctx |= CTX_mem;
+	} else if (f->byte && n >> 2 == 1 && !(d->prefixes & (PFX_rex | PFX_vex))) {
+		n += OPND_HIGH8;
+	}
+	put_operand(o, templates[form][ctx], n, access);
 	return f->modes >> d->is_mem & 1;
 }
 
@@ -403,7 +416,7 @@ take_imm(struct decoder *d, unsigned size, bool sign)
 }
 
 HOT void
-set_imm(struct decoder *d, struct opnd *o, const struct form_info *f, unsigned access)
+set_imm(struct decoder *d, struct opnd *o, unsigned form, unsigned access)
 {
 	static const struct { uint8_t size[3], sign; } imm[] = {
 		[HOW_imm8 - HOW_imm8] = { { 1, 1, 1 }, 0 }, [HOW_imm8s - HOW_imm8] = { { 1, 1, 1 }, 1 },
@@ -411,10 +424,10 @@ set_imm(struct decoder *d, struct opnd *o, const struct form_info *f, unsigned a
 		[HOW_immv - HOW_imm8] = { { 2, 4, 8 }, 1 }, [HOW_rel8 - HOW_imm8] = { { 1, 1, 1 }, 1 },
 		[HOW_relz - HOW_imm8] = { { 2, 4, 4 }, 1 },
 	};
-	unsigned i = f->how - HOW_imm8;
+	unsigned i = forms[form].how - HOW_imm8;
 
 	take_imm(d, imm[i].size[d->os], imm[i].sign);
-	put_operand(o, f->in[0][0][d->os], 0, access);
+	put_operand(o, templates[form][d->os], 0, access);
 }
 
 static void
@@ -442,31 +455,31 @@ implicit_base(struct decoder *d, unsigned base)
 
 /* The forms that few instructions have. False: #UD. */
 COLD bool
-set_rare(struct decoder *d, struct opnd *o, const struct form_info *f, unsigned access)
+set_rare(struct decoder *d, struct opnd *o, unsigned form, unsigned access)
 {
 	struct insn *in = d->in;
-	uint32_t template = f->in[1][d->vex_l][d->os];
+	uint32_t template = templates[form][d->ctx | CTX_mem];
 	unsigned reg = 0;
 
-	switch (f->how) {
+	switch (forms[form].how) {
 	case HOW_one:
-		template = f->in[0][0][d->os];
+		template = templates[form][d->os];
 		in->imm = 1;
 		break;
 	case HOW_imm2:
-		template = f->in[0][0][d->os];
+		template = templates[form][d->os];
 		in->imm2 = d->p[d->pos++];
 		in->imm_size++;
 		break;
 	case HOW_far:
-		template = f->in[0][0][d->os];
+		template = templates[form][d->os];
 		take_imm(d, d->os ? 4 : 2, false);
 		memcpy(&in->imm2, d->p + d->pos, 2);
 		in->imm_size = (uint8_t)(in->imm_size + 2);
 		d->pos += 2;
 		break;
 	case HOW_is4:
-		template = f->in[0][d->vex_l][d->os];
+		template = templates[form][d->ctx];
 		take_imm(d, 1, false);
 		reg = (unsigned)in->imm >> 4 & (d->mode == ISA_64 ? 15 : 7);
 		break;
@@ -493,7 +506,7 @@ set_rare(struct decoder *d, struct opnd *o, const struct form_info *f, unsigned 
 		reg = implicit_base(d, 7);
 		break;
 	default:	/* HOW_vsib */
-		reg = f->in[0][d->vex_l][d->os] & 0xff;	/* the kind of the index */
+		reg = templates[form][d->ctx] & 0xff;	/* the kind of the index */
 		if (d->modrm >= 0xc0 || (d->modrm & 7) != 4 || d->asize == 2)
 			return false;
 		if (in->index == INSN_NOREG)	/* 4 is a register like others here */
@@ -510,13 +523,13 @@ set_operands(struct decoder *d, const struct opdef *row)
 	bool ok;
 
 	for (i = 0; i < 4 && row->op[i] != _; i++, access >>= 2) {
-		const struct form_info *form = &forms[row->op[i]];
+		unsigned form = row->op[i], how = forms[form].how;
 		struct opnd *o = &d->in->op[i];
 
-		if (form->how <= HOW_anyreg) {
+		if (how <= HOW_anyreg) {
 			if (!set_reg_or_mem(d, o, form, access & 3))
 				return false;
-		} else if (form->how <= HOW_relz) {
+		} else if (how <= HOW_relz) {
 			set_imm(d, o, form, access & 3);
 		} else {
 			COPIED(d, ok = set_rare(&copy, o, form, access & 3));
@@ -530,16 +543,28 @@ set_operands(struct decoder *d, const struct opdef *row)
 
 /* ---- legality beyond the tables ---- */
 
+static bool
+uses_vvvv(const struct opdef *row)
+{
+	unsigned i;
+
+	for (i = 0; i < 4 && row->op[i] != _; i++)
+		if (forms[row->op[i]].how == HOW_vvvv)
+			return true;
+	return false;
+}
+
 COLD bool
-vex_legal(struct decoder d, uint32_t f)
+vex_legal(struct decoder d, const struct opdef *row)
 {
 	const struct insn *in = d.in;
+	uint32_t f = row->flags;
 
 	static const uint32_t wrong_w[2] = { VW1, VW0 }, wrong_l[2] = { VL1, VL0 };
 
 	if (f & (wrong_w[d.rex >> 3] | wrong_l[d.vex_l]))
 		return false;
-	if (!d.used_vvvv && d.vvvv != 0)
+	if (d.vvvv != 0 && !uses_vvvv(row))
 		return false;
 	return !(f & GATHER) || (in->op[0].reg != in->op[2].reg && in->op[0].reg != in->index &&
 	    in->op[2].reg != in->index);
@@ -590,12 +615,13 @@ decode_row(struct decoder *d, const struct opdef *row)
 		return false;
 	in->id = row->id;
 	d->os = operand_size(d, f);
+	d->ctx = d->os | d->vex_l * CTX_l;
 	in->osize = (uint8_t)(2 << d->os);
 	if (d->has_modrm || (row->op[0] | row->op[1]) > FORM_MODRM)
 		take_modrm(d, f);
 	if (!set_operands(d, row))
 		return false;
-	if (__builtin_expect(d->prefixes & PFX_vex, false) && !vex_legal(*d, f))
+	if (__builtin_expect(d->prefixes & PFX_vex, false) && !vex_legal(*d, row))
 		return false;
 	if (__builtin_expect(d->prefixes & PFX_lock, false) && !lock_legal(in))
 		return false;
@@ -636,7 +662,6 @@ decode(struct decoder *d, enum isa_mode mode)
 	d->number[HOW_vvvv] = (uint8_t)(d->mode == ISA_64 ? d->vvvv : d->vvvv & 7);
 	d->number[HOW_fixed] = 0;	/* it is in the template */
 	d->number[HOW_mem] = 0;
-	d->no_rex = !(d->prefixes & (PFX_rex | PFX_vex));
 	row = choose(d, &map[d->opcode]);
 	ok = decode_row(d, row);
 	if (!ok && d->has_modrm && in->modrm_at == 0)
@@ -656,7 +681,7 @@ insn_decode(const uint8_t *bytes, size_t avail, enum isa_mode mode, struct insn 
 	d.in = in;
 	d.pos = d.prefixes = d.pp = d.map = d.vex_l = d.vvvv = d.is_mem = 0;
 	d.seg = NO_SEG;
-	d.has_modrm = d.used_vvvv = false;
+	d.has_modrm = false;
 	memset(in, 0, sizeof *in);
 	in->base = in->index = INSN_NOREG;
 	in->seg = SEG_ds;
