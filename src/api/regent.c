@@ -19,6 +19,7 @@
 
 enum { ERROR_MAX = 512, PATH_SHOWN = 256 };
 static const uint64_t MEMORY_MIN = 2 << 20, MEMORY_MAX = 1ull << 39;
+static const uint64_t CODE_CACHE_MIN = 4 << 20, CODE_CACHE_MAX = 1 << 30;
 
 struct regent_vm {
 	struct vm *vm;			/* owned */
@@ -174,6 +175,8 @@ config_check(const struct regent_config *cfg)
 		return regent_open_fail(REGENT_E_usage, "--cpus", "choose 1 to 64");
 	if (cfg->debug_exit_port < -1 || cfg->debug_exit_port > UINT16_MAX)
 		return regent_open_fail(REGENT_E_usage, "--debug-exit", "choose a port from 0x1 to 0xffff");
+	if (cfg->bt_cache != 0 && (cfg->bt_cache < CODE_CACHE_MIN || cfg->bt_cache > CODE_CACHE_MAX))
+		return regent_open_fail(REGENT_E_usage, "--bt-cache", "choose 4M to 1G");
 	if (cfg->machine != NULL && strcmp(cfg->machine, "regent-1") != 0)
 		return regent_open_fail(REGENT_E_usage, "--machine", "is unknown; there is regent-1");
 	return 0;
@@ -246,6 +249,7 @@ static int
 machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct engine *engine)
 {
 	struct vm_config vc = { .memory = cfg->memory, .cpus = cfg->cpus, .engine = engine, .cpu_spec = cfg->cpu,
+		.code_cache = cfg->bt_cache,
 		.counted_clock = cfg->counted_clock != 0 };
 	struct machine_config mc = { .test_device = cfg->test_device != 0,
 		.debug_exit_port = cfg->debug_exit_port > 0 ? cfg->debug_exit_port : 0 };

@@ -148,6 +148,7 @@ struct cpu {
 	struct mem *mem;
 	const struct cpu_model *model;
 	unsigned index;			/* 0 is the bootstrap processor; APIC id */
+	uint64_t code_cache;		/* bytes that an engine may use for translations; 0: as it likes */
 
 	/* Set by an engine that keeps translations by linear address: called on the vCPU's thread by
 	 * tlb_flush_page and tlb_flush_all (and a CR3 write that keeps the TLB, as FLUSH_nonglobal). */

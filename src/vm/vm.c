@@ -59,7 +59,7 @@ vcpu_close(struct vcpu *vc)
 }
 
 static struct vcpu *
-vcpu_open(struct vm *vm, unsigned index, const struct engine *engine)
+vcpu_open(struct vm *vm, unsigned index, const struct vm_config *cfg)
 {
 	struct vcpu *vc = aligned_alloc(64, (sizeof(*vc) + 63) & ~(size_t)63);
 
@@ -67,7 +67,7 @@ vcpu_open(struct vm *vm, unsigned index, const struct engine *engine)
 		return NULL;
 	memset(vc, 0, sizeof(*vc));
 	vc->vm = vm;
-	vc->engine = engine;
+	vc->engine = cfg->engine;
 	cond_init(&vc->wake);
 	if (cpu_open(&vc->cpu, vm->mem, &vm->model, index) != 0) {
 		pthread_cond_destroy(&vc->wake);
@@ -76,7 +76,8 @@ vcpu_open(struct vm *vm, unsigned index, const struct engine *engine)
 	}
 	vc->cpu.ops = &vcpu_cpu_ops;
 	vc->cpu.owner = vc;
-	if (engine->open(&vc->cpu) != 0) {
+	vc->cpu.code_cache = cfg->code_cache;
+	if (cfg->engine->open(&vc->cpu) != 0) {
 		vcpu_close(vc);
 		return NULL;
 	}
@@ -104,7 +105,7 @@ vm_open_cpus(struct vm *vm, const struct vm_config *cfg, char *err, size_t err_s
 	vm->model.cpus = cfg->cpus;
 	vm->model.tsc_khz = clock_tsc_khz(vm->clock);
 	for (unsigned i = 0; i < cfg->cpus; i++) {
-		if ((vm->vcpu[i] = vcpu_open(vm, i, cfg->engine)) == NULL) {
+		if ((vm->vcpu[i] = vcpu_open(vm, i, cfg)) == NULL) {
 			vm_say(err, err_size, "engine %s can't start vCPU %u: %s", cfg->engine->name, i,
 			    strerror(errno));
 			return -1;

@@ -94,6 +94,7 @@ struct vm_config {
 	const struct engine *engine;
 	const char *cpu_spec;		/* NULL: default model */
 	bool counted_clock;
+	uint64_t code_cache;		/* bytes per vCPU for translations; 0: the engine's default */
 };
 
 /* NULL with a line in err on failure. No device, no boot: that is machine/pc.c's. */

@@ -23,6 +23,13 @@ array_close(void *p, size_t bytes)
 		munmap(p, bytes);
 }
 
+/* What the user asked for, in whole pages; the API has checked that it is not absurd. */
+static size_t
+code_bytes(const struct cpu *c)
+{
+	return c->code_cache == 0 ? BT_CODE_SIZE : (c->code_cache + PAGE_SIZE - 1) & PAGE_MASK;
+}
+
 int
 bt_cache_open(struct bt_state *bt)
 {
@@ -38,7 +45,7 @@ bt_cache_open(struct bt_state *bt)
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
 		return -1;
 	bt->nexits = LEFT__EXITS;
-	return code_map_open(&bt->code, "bt-code", BT_CODE_SIZE);
+	return code_map_open(&bt->code, "bt-code", code_bytes(bt->c));
 }
 
 void
