@@ -140,9 +140,10 @@ host_failed(void *ctx, int error)
 	pthread_mutex_lock(&v->vm->lock);
 	if (v->failure == 0) {
 		v->failure = -REGENT_E_io;
-		snprintf(v->error, sizeof(v->error), "--serial: cannot write to %s: %s; %s", v->serial_name,
-			strerror(error), error == ENOSPC ? "make room there or name another file"
-				: "name something that can be written to");
+		snprintf(v->error, sizeof(v->error), "--serial: cannot write to %s: %s; %s",
+			 v->serial_name, strerror(error),
+			 error == ENOSPC ? "make room there or name another file"
+					 : "name something that can be written to");
 	}
 	vm_request_end(v->vm, VM_failed);
 	pthread_mutex_unlock(&v->vm->lock);
@@ -168,17 +169,22 @@ static int
 config_check(const struct regent_config *cfg)
 {
 	if (cfg->kernel == NULL)
-		return regent_open_fail(REGENT_E_usage, "--kernel", "is missing; name the kernel to boot");
+		return regent_open_fail(REGENT_E_usage, "--kernel",
+					"is missing; name the kernel to boot");
 	if (cfg->memory < MEMORY_MIN || cfg->memory > MEMORY_MAX || cfg->memory % PAGE_SIZE != 0)
-		return regent_open_fail(REGENT_E_usage, "--memory", "choose 2M to 512G, in whole pages of 4 KiB");
+		return regent_open_fail(REGENT_E_usage, "--memory",
+					"choose 2M to 512G, in whole pages of 4 KiB");
 	if (cfg->cpus < 1 || cfg->cpus > VM_CPUS_MAX)
 		return regent_open_fail(REGENT_E_usage, "--cpus", "choose 1 to 64");
 	if (cfg->debug_exit_port < -1 || cfg->debug_exit_port > UINT16_MAX)
-		return regent_open_fail(REGENT_E_usage, "--debug-exit", "choose a port from 0x1 to 0xffff");
-	if (cfg->bt_cache != 0 && (cfg->bt_cache < CODE_CACHE_MIN || cfg->bt_cache > CODE_CACHE_MAX))
+		return regent_open_fail(REGENT_E_usage, "--debug-exit",
+					"choose a port from 0x1 to 0xffff");
+	if (cfg->bt_cache != 0 &&
+	    (cfg->bt_cache < CODE_CACHE_MIN || cfg->bt_cache > CODE_CACHE_MAX))
 		return regent_open_fail(REGENT_E_usage, "--bt-cache", "choose 4M to 1G");
 	if (cfg->machine != NULL && strcmp(cfg->machine, "regent-1") != 0)
-		return regent_open_fail(REGENT_E_usage, "--machine", "is unknown; there is regent-1");
+		return regent_open_fail(REGENT_E_usage, "--machine",
+					"is unknown; there is regent-1");
 	return 0;
 }
 
@@ -190,7 +196,8 @@ engine_choose(const struct regent_config *cfg, const struct engine **engine)
 	if (strcmp(name, "auto") == 0)
 		name = regent_engine_name(0);
 	if ((*engine = engine_by_name(name)) == NULL)
-		return regent_open_fail(REGENT_E_engine, "--engine", "is not built in; see `regent cpus` for what is");
+		return regent_open_fail(REGENT_E_engine, "--engine",
+					"is not built in; see `regent cpus` for what is");
 	return 0;
 }
 
@@ -220,10 +227,12 @@ console_fds(struct regent_vm *v, const struct regent_config *cfg, struct serial_
 	if (cfg->serial_path == NULL || cfg->serial_path[0] == '\0')
 		return regent_open_fail(REGENT_E_usage, "--serial", "names no file");
 	snprintf(v->serial_name, sizeof(v->serial_name), "%s", cfg->serial_path);
-	v->serial_file = open(cfg->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	v->serial_file =
+	    open(cfg->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
 	if (v->serial_file < 0) {
-		snprintf(open_error, sizeof(open_error), "--serial: cannot open %s: %s; name a file that you may write",
-			cfg->serial_path, strerror(errno));
+		snprintf(open_error, sizeof(open_error),
+			 "--serial: cannot open %s: %s; name a file that you may write",
+			 cfg->serial_path, strerror(errno));
 		return -REGENT_E_io;
 	}
 	s->out_fd = v->serial_file;
@@ -248,15 +257,19 @@ console_open(struct regent_vm *v, const struct regent_config *cfg)
 static int
 machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct engine *engine)
 {
-	struct vm_config vc = { .memory = cfg->memory, .cpus = cfg->cpus, .engine = engine, .cpu_spec = cfg->cpu,
-		.code_cache = cfg->bt_cache,
-		.counted_clock = cfg->counted_clock != 0 };
+	struct vm_config vc = { .memory = cfg->memory,
+				.cpus = cfg->cpus,
+				.engine = engine,
+				.cpu_spec = cfg->cpu,
+				.code_cache = cfg->bt_cache,
+				.counted_clock = cfg->counted_clock != 0 };
 	struct machine_config mc = { .test_device = cfg->test_device != 0,
 		.debug_exit_port = cfg->debug_exit_port > 0 ? cfg->debug_exit_port : 0 };
 	struct cpu_model probe;
 	char err[ERROR_MAX - 64] = "", lost[512];
 
-	if (cpu_model_make(&probe, cfg->cpu, engine->software, err, sizeof(err), lost, sizeof(lost)) != 0)
+	if (cpu_model_make(&probe, cfg->cpu, engine->software, err, sizeof(err), lost,
+			   sizeof(lost)) != 0)
 		return regent_open_fail(REGENT_E_usage, "--cpu", err);
 	if (v->serial != NULL) {
 		mc.serial.write = board_write;
@@ -276,8 +289,13 @@ static int
 guest_load(struct regent_vm *v, const struct regent_config *cfg)
 {
 	struct machine_range map[MACHINE_MAP_MAX];
-	struct boot_config bc = { .kernel = cfg->kernel, .initrd = cfg->initrd, .append = cfg->append,
-		.modules = cfg->modules, .protocol = cfg->boot, .rsdp = machine_rsdp(v->vm), .map = map };
+	struct boot_config bc = { .kernel = cfg->kernel,
+				  .initrd = cfg->initrd,
+				  .append = cfg->append,
+				  .modules = cfg->modules,
+				  .protocol = cfg->boot,
+				  .rsdp = machine_rsdp(v->vm),
+				  .map = map };
 	int rc;
 
 	bc.nmap = machine_memory_map(v->vm, map);
@@ -331,7 +349,8 @@ regent_start(struct regent_vm *v)
 
 	if (v->started)
 		return -REGENT_E_state;
-	if (v->gdb_where != NULL && (v->gdb = gdb_open(v->vm, v->gdb_where, err, sizeof(err))) == NULL) {
+	if (v->gdb_where != NULL &&
+	    (v->gdb = gdb_open(v->vm, v->gdb_where, err, sizeof(err))) == NULL) {
 		snprintf(v->error, sizeof(v->error), "--gdb: %s", err);
 		return start_fail(v, REGENT_E_usage, NULL);
 	}
@@ -375,8 +394,9 @@ regent_wait(struct regent_vm *v)
 		v->failure = -REGENT_E_internal;
 	return (enum regent_end)end;
 }
-_Static_assert(REGENT_END_running == (int)VM_running && REGENT_END_failed == (int)VM_failed
-	&& REGENT_END_debug_exit == (int)VM_debug_exit && REGENT_END_panic == (int)VM_panic, "one order of ends");
+_Static_assert(REGENT_END_running == (int)VM_running && REGENT_END_failed == (int)VM_failed &&
+		   REGENT_END_debug_exit == (int)VM_debug_exit && REGENT_END_panic == (int)VM_panic,
+	       "one order of ends");
 
 void
 regent_close(struct regent_vm *v)
@@ -457,7 +477,9 @@ vm_stands(struct vm *vm)
 static struct vcpu *
 reg_vcpu(struct regent_vm *v, unsigned cpu, unsigned id, int *rc)
 {
-	*rc = id >= REG__COUNT || cpu >= v->vm->cpus ? -REGENT_E_noreg : vm_stands(v->vm) ? 0 : -REGENT_E_state;
+	*rc = id >= REG__COUNT || cpu >= v->vm->cpus ? -REGENT_E_noreg
+	      : vm_stands(v->vm)                     ? 0
+						     : -REGENT_E_state;
 	return *rc == 0 ? v->vm->vcpu[cpu] : NULL;
 }
 
@@ -514,7 +536,8 @@ add_counters(const struct vm *vm, struct regent_stats *st)
 	for (unsigned i = 0; i < vm->cpus; i++) {
 		const struct vcpu *vc = vm->vcpu[i];
 
-		st->ncounters = vc->engine->counters != NULL ? vc->engine->counters(&vc->cpu, c, MOST) : 0;
+		st->ncounters =
+		    vc->engine->counters != NULL ? vc->engine->counters(&vc->cpu, c, MOST) : 0;
 		for (unsigned n = 0; n < st->ncounters; n++) {
 			st->counters[n].name = c[n].name;
 			st->counters[n].count += c[n].count;

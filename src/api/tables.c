@@ -6,7 +6,8 @@
 #include "regent.h"
 #include <string.h>
 
-static const char *const group_names[] = { "gpr", "ip", "seg", "table", "ctl", "dbg", "msr", "event", "fpu" };
+static const char *const group_names[] = { "gpr", "ip",  "seg",   "table", "ctl",
+					   "dbg", "msr", "event", "fpu" };
 static_assert(sizeof(group_names) / sizeof(*group_names) == GROUP__COUNT, "one name per group");
 
 unsigned

@@ -6,9 +6,9 @@
 #include <string.h>
 
 const char help_cpus[] =
-	"  regent cpus [MODEL[,+FEATURE][,-FEATURE]]\n\n"
-	"Without MODEL: the engines, the models, and the features that --cpu may add or take away, by whether\n"
-	"this host has them. With MODEL: the features that a guest with it sees here.\n";
+    "  regent cpus [MODEL[,+FEATURE][,-FEATURE]]\n\n"
+    "Without MODEL: the engines, the models, and the features that --cpu may add or take away, by whether\n"
+    "this host has them. With MODEL: the features that a guest with it sees here.\n";
 
 enum { COLUMNS = 96 };
 
@@ -37,7 +37,9 @@ print_model(const char *model)
 		int shows = regent_cpu_shows(model, name);
 
 		if (shows < 0)
-			return cli_fail(STATUS_usage, "%s: no such CPU model or feature; `regent cpus` lists them", model);
+			return cli_fail(
+			    STATUS_usage,
+			    "%s: no such CPU model or feature; `regent cpus` lists them", model);
 		if (i == 0)
 			printf("features of %s on this host:\n", model);
 		if (shows != 0)
@@ -68,7 +70,8 @@ cli_cpus(int argc, char **argv)
 	const char *name, *about;
 
 	if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
-		return cli_fail(STATUS_usage, "%s: unknown; see `regent cpus --help`", argv[argc - 1]);
+		return cli_fail(STATUS_usage, "%s: unknown; see `regent cpus --help`",
+				argv[argc - 1]);
 	if (argc == 2)
 		return print_model(argv[1]);
 	printf("engines (--engine):\n ");

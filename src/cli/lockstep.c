@@ -6,12 +6,12 @@
 #include <string.h>
 
 const char help_lockstep[] =
-	"  --engines REF,TEST    interp,bt by default: the first is stepped, the second runs by blocks\n"
-	"  --limit N             stop after that many instructions; 100M by default, 0: at the guest's end\n"
-	"  --compare-memory N    compare all RAM too, every N instructions\n"
-	"  and the options of `regent run` that describe the machine; one vCPU, no console input, time counted\n"
-	"  in instructions.\n"
-	"\nExit status: 0 no difference, 1 a difference (printed), 2 wrong usage, 4 the monitor failed.\n";
+    "  --engines REF,TEST    interp,bt by default: the first is stepped, the second runs by blocks\n"
+    "  --limit N             stop after that many instructions; 100M by default, 0: at the guest's end\n"
+    "  --compare-memory N    compare all RAM too, every N instructions\n"
+    "  and the options of `regent run` that describe the machine; one vCPU, no console input, time counted\n"
+    "  in instructions.\n"
+    "\nExit status: 0 no difference, 1 a difference (printed), 2 wrong usage, 4 the monitor failed.\n";
 
 enum { STATUS_differs = 1 };
 static const uint64_t LIMIT_DEFAULT = 100000000;

@@ -12,12 +12,12 @@
 #include <unistd.h>
 
 const struct command commands[] = {
-	{ "run",     "boot a kernel in a virtual machine",           cli_run,     help_run  },
+	{ "run", "boot a kernel in a virtual machine", cli_run, help_run },
 	{ "lockstep", "run a guest on two engines until they differ", cli_lockstep, help_lockstep },
-	{ "regs",    "every register: number, width, reset value",   cli_regs,    help_regs },
-	{ "cpus",    "CPU models, features, engines, and what this host lacks", cli_cpus, help_cpus },
-	{ "version", "the version",                                  cli_version, NULL      },
-	{ "help",    "this list, or `regent help COMMAND`",          cli_help,    NULL      },
+	{ "regs", "every register: number, width, reset value", cli_regs, help_regs },
+	{ "cpus", "CPU models, features, engines, and what this host lacks", cli_cpus, help_cpus },
+	{ "version", "the version", cli_version, NULL },
+	{ "help", "this list, or `regent help COMMAND`", cli_help, NULL },
 	{ NULL, NULL, NULL, NULL },
 };
 
@@ -42,9 +42,11 @@ cli_bad_option(const char *command, int c, char **argv)
 	const char *word = argv[optind - 1];
 
 	if (c == ':')
-		return cli_fail(STATUS_usage, "%s: needs a value; see `regent %s --help`", word, command);
+		return cli_fail(STATUS_usage, "%s: needs a value; see `regent %s --help`", word,
+				command);
 	if (optopt > 0 && optopt < 128)
-		return cli_fail(STATUS_usage, "-%c: unknown option; see `regent %s --help`", optopt, command);
+		return cli_fail(STATUS_usage, "-%c: unknown option; see `regent %s --help`", optopt,
+				command);
 	return cli_fail(STATUS_usage, "%s: %s; see `regent %s --help`", word,
 		optopt != 0 ? "takes no value" : "unknown or ambiguous option", command);
 }
@@ -70,7 +72,8 @@ cli_finish(int status)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return status;
-	return cli_fail(STATUS_usage, "standard output: %s; make room or name another place", strerror(errno));
+	return cli_fail(STATUS_usage, "standard output: %s; make room or name another place",
+			strerror(errno));
 }
 
 int
@@ -99,14 +102,16 @@ cli_help(int argc, char **argv)
 	if (argc > 1 && c == NULL)
 		return cli_fail(STATUS_usage, "%s: unknown command; see `regent help`", argv[1]);
 	if (c != NULL) {
-		printf("regent %s: %s\n\n%s", c->name, c->about, c->help != NULL ? c->help : "It has no options.\n");
+		printf("regent %s: %s\n\n%s", c->name, c->about,
+		       c->help != NULL ? c->help : "It has no options.\n");
 		return cli_finish(STATUS_ok);
 	}
 	printf("usage: regent COMMAND [OPTION..]\n\n");
 	for (c = commands; c->name != NULL; c++)
 		printf("  %-10s%s\n", c->name, c->about);
-	printf("\n`regent COMMAND --help` shows a command's options. Exit status: 0 the guest powered off,\n"
-		"2 wrong usage or unreadable input, 3 the guest reset or panicked, 4 the monitor failed.\n");
+	printf(
+	    "\n`regent COMMAND --help` shows a command's options. Exit status: 0 the guest powered off,\n"
+	    "2 wrong usage or unreadable input, 3 the guest reset or panicked, 4 the monitor failed.\n");
 	return cli_finish(STATUS_ok);
 }
 
@@ -115,7 +120,8 @@ static void
 open_standard_fds(void)
 {
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && freopen("/dev/null", "r+", fd == 0 ? stdin : stdout) == NULL)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    freopen("/dev/null", "r+", fd == 0 ? stdin : stdout) == NULL)
 			return;
 }
 

@@ -7,9 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_id { OPT_kernel = 256, OPT_initrd, OPT_append, OPT_module, OPT_boot, OPT_memory, OPT_cpus, OPT_engine,
-	OPT_cpu, OPT_machine, OPT_serial, OPT_debug_exit, OPT_test_device, OPT_gdb, OPT_bt_cache, OPT_stats,
-	OPT_counted_clock, OPT_engines, OPT_limit, OPT_compare_memory };
+enum option_id {
+	OPT_kernel = 256,
+	OPT_initrd,
+	OPT_append,
+	OPT_module,
+	OPT_boot,
+	OPT_memory,
+	OPT_cpus,
+	OPT_engine,
+	OPT_cpu,
+	OPT_machine,
+	OPT_serial,
+	OPT_debug_exit,
+	OPT_test_device,
+	OPT_gdb,
+	OPT_bt_cache,
+	OPT_stats,
+	OPT_counted_clock,
+	OPT_engines,
+	OPT_limit,
+	OPT_compare_memory
+};
 
 static const struct option options[] = {
 	{ "kernel",      required_argument, NULL, OPT_kernel      },
@@ -71,7 +90,8 @@ parse_serial(struct regent_config *cfg, const char *s)
 		cfg->serial = REGENT_SERIAL_file;
 		cfg->serial_path = s + 5;
 	} else {
-		return cli_fail(STATUS_usage, "--serial %s: unknown; choose stdio, file:FILE or null", s);
+		return cli_fail(STATUS_usage,
+				"--serial %s: unknown; choose stdio, file:FILE or null", s);
 	}
 	return 0;
 }
@@ -81,7 +101,8 @@ parse_sized(const char *option, uint64_t *val, bool suffix, const char *example)
 {
 	if (parse_number(optarg, suffix, val))
 		return 0;
-	return cli_fail(STATUS_usage, "%s %s: is no number; write it like %s", option, optarg, example);
+	return cli_fail(STATUS_usage, "%s %s: is no number; write it like %s", option, optarg,
+			example);
 }
 
 /* One option; 0 or an exit status. */
@@ -104,7 +125,8 @@ parse_option(struct options *q, int c)
 		return 0;
 	case OPT_module:
 		if (q->nmodules == MODULES_MAX)
-			return cli_fail(STATUS_usage, "--module %s: is one too many; at most %d", optarg, MODULES_MAX);
+			return cli_fail(STATUS_usage, "--module %s: is one too many; at most %d",
+					optarg, MODULES_MAX);
 		q->modules[q->nmodules++] = optarg;
 		return 0;
 	case OPT_boot:
@@ -130,7 +152,9 @@ parse_option(struct options *q, int c)
 	case OPT_debug_exit:
 		rc = parse_sized("--debug-exit", &val, false, "0xf4");
 		if (rc == 0 && (val == 0 || val > UINT16_MAX))
-			return cli_fail(STATUS_usage, "--debug-exit %s: choose a port from 0x1 to 0xffff", optarg);
+			return cli_fail(STATUS_usage,
+					"--debug-exit %s: choose a port from 0x1 to 0xffff",
+					optarg);
 		cfg->debug_exit_port = (int)val;
 		return rc;
 	case OPT_test_device:
@@ -143,7 +167,8 @@ parse_option(struct options *q, int c)
 		return parse_sized("--bt-cache", &cfg->bt_cache, true, "64M");
 	case OPT_stats:
 		if (optarg != NULL && strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
-			return cli_fail(STATUS_usage, "--stats=%s: unknown; choose json or text", optarg);
+			return cli_fail(STATUS_usage, "--stats=%s: unknown; choose json or text",
+					optarg);
 		q->stats = optarg != NULL && strcmp(optarg, "json") == 0 ? STATS_json : STATS_text;
 		return 0;
 	case OPT_counted_clock:
@@ -158,8 +183,10 @@ parse_option(struct options *q, int c)
 		return parse_sized("--compare-memory", &q->compare_memory, true, "10M");
 	default:
 		if (regent_log(optarg) != 0)
-			return cli_fail(STATUS_usage, "-v %s: unknown; write it like io=debug, with subsystems of regent(1)",
-				optarg);
+			return cli_fail(
+			    STATUS_usage,
+			    "-v %s: unknown; write it like io=debug, with subsystems of regent(1)",
+			    optarg);
 		return 0;
 	}
 }
@@ -174,7 +201,8 @@ options_parse(struct options *q, const char *command, int argc, char **argv)
 	while (rc == 0 && (c = getopt_long(argc, argv, ":v:", options, NULL)) != -1)
 		rc = c == '?' || c == ':' ? cli_bad_option(command, c, argv) : parse_option(q, c);
 	if (rc == 0 && optind < argc)
-		rc = cli_fail(STATUS_usage, "%s: is no option; see `regent %s --help`", argv[optind], command);
+		rc = cli_fail(STATUS_usage, "%s: is no option; see `regent %s --help`",
+			      argv[optind], command);
 	q->cfg.modules = q->modules;
 	return rc;
 }

@@ -7,17 +7,18 @@
 #include <string.h>
 
 const char help_regs[] =
-	"  regent regs [--group GROUP] [NAME..]\n\n"
-	"Prints one line a register: name, group, width in bits, value after RESET, bits that a guest may\n"
-	"change, MSR number. Groups: gpr ip seg table ctl dbg msr event fpu.\n";
+    "  regent regs [--group GROUP] [NAME..]\n\n"
+    "Prints one line a register: name, group, width in bits, value after RESET, bits that a guest may\n"
+    "change, MSR number. Groups: gpr ip seg table ctl dbg msr event fpu.\n";
 
 static void
 print_row(unsigned id)
 {
 	int64_t msr = regent_reg_msr(id);
 
-	printf("%-24s%-7s%4u  0x%-18" PRIx64 "0x%-18" PRIx64, regent_reg_name(id), regent_reg_group(id),
-		regent_reg_bits(id), regent_reg_reset(id), regent_reg_writable(id));
+	printf("%-24s%-7s%4u  0x%-18" PRIx64 "0x%-18" PRIx64, regent_reg_name(id),
+	       regent_reg_group(id), regent_reg_bits(id), regent_reg_reset(id),
+	       regent_reg_writable(id));
 	if (msr >= 0)
 		printf("0x%" PRIx64, (uint64_t)msr);
 	putchar('\n');
@@ -34,7 +35,9 @@ print_named(int n, char **names)
 {
 	for (int i = 0; i < n; i++)
 		if (regent_reg_id(names[i]) < 0)
-			return cli_fail(STATUS_usage, "%s: no register of that name; `regent regs` lists them", names[i]);
+			return cli_fail(STATUS_usage,
+					"%s: no register of that name; `regent regs` lists them",
+					names[i]);
 	print_head();
 	for (int i = 0; i < n; i++)
 		print_row((unsigned)regent_reg_id(names[i]));
@@ -44,7 +47,8 @@ print_named(int n, char **names)
 int
 cli_regs(int argc, char **argv)
 {
-	static const struct option options[] = { { "group", required_argument, NULL, 'g' }, { NULL, 0, NULL, 0 } };
+	static const struct option options[] = { { "group", required_argument, NULL, 'g' },
+						 { NULL, 0, NULL, 0 } };
 	const char *group = NULL;
 	unsigned shown = 0;
 	int c;
@@ -66,6 +70,7 @@ cli_regs(int argc, char **argv)
 		print_row(id);
 	}
 	if (shown == 0)
-		return cli_fail(STATUS_usage, "--group %s: unknown; see `regent regs --help`", group);
+		return cli_fail(STATUS_usage, "--group %s: unknown; see `regent regs --help`",
+				group);
 	return cli_finish(STATUS_ok);
 }

@@ -8,27 +8,28 @@
 #include <stdio.h>
 
 const char help_run[] =
-	"  --kernel FILE         bzImage, vmlinux, PVH or multiboot kernel\n"
-	"  --initrd FILE         initial RAM disk (multiboot: the first module)\n"
-	"  --append STRING       kernel command line\n"
-	"  --module 'FILE ARGS'  multiboot module; may be repeated\n"
-	"  --boot PROTOCOL       auto, linux, decompress (bzImage unpacks itself), pvh, multiboot\n"
-	"  --memory SIZE         512M by default; suffixes K, M, G\n"
-	"  --cpus N              1 by default\n"
-	"  --engine NAME         auto, or one that `regent cpus` lists\n"
-	"  --cpu MODEL[,+F][,-F] CPU model with features added or taken away\n"
-	"  --machine NAME        regent-1\n"
-	"  --serial WHERE        stdio (Ctrl-A x leaves, Ctrl-A h helps), file:FILE or null\n"
-	"  --debug-exit PORT     a byte v written there ends with status (v << 1) | 1\n"
-	"  --test-device         QEMU-compatible pc-testdev\n"
-	"  --gdb WHERE           wait for a debugger at unix:PATH or tcp:127.0.0.1:PORT\n"
-	"  --bt-cache SIZE       the translator's code cache\n"
-	"  --stats[=json]        at the end: instructions, exits by kind, seconds, MIPS\n"
-	"  -v SUBSYSTEM=LEVEL    log to stderr; LEVEL off, error, warn, info, debug\n"
-	"\nExit status: 0 the guest powered off, 2 wrong usage or unreadable input, 3 the guest reset or\n"
-	"panicked, 4 the monitor failed; with --debug-exit the guest's.\n";
+    "  --kernel FILE         bzImage, vmlinux, PVH or multiboot kernel\n"
+    "  --initrd FILE         initial RAM disk (multiboot: the first module)\n"
+    "  --append STRING       kernel command line\n"
+    "  --module 'FILE ARGS'  multiboot module; may be repeated\n"
+    "  --boot PROTOCOL       auto, linux, decompress (bzImage unpacks itself), pvh, multiboot\n"
+    "  --memory SIZE         512M by default; suffixes K, M, G\n"
+    "  --cpus N              1 by default\n"
+    "  --engine NAME         auto, or one that `regent cpus` lists\n"
+    "  --cpu MODEL[,+F][,-F] CPU model with features added or taken away\n"
+    "  --machine NAME        regent-1\n"
+    "  --serial WHERE        stdio (Ctrl-A x leaves, Ctrl-A h helps), file:FILE or null\n"
+    "  --debug-exit PORT     a byte v written there ends with status (v << 1) | 1\n"
+    "  --test-device         QEMU-compatible pc-testdev\n"
+    "  --gdb WHERE           wait for a debugger at unix:PATH or tcp:127.0.0.1:PORT\n"
+    "  --bt-cache SIZE       the translator's code cache\n"
+    "  --stats[=json]        at the end: instructions, exits by kind, seconds, MIPS\n"
+    "  -v SUBSYSTEM=LEVEL    log to stderr; LEVEL off, error, warn, info, debug\n"
+    "\nExit status: 0 the guest powered off, 2 wrong usage or unreadable input, 3 the guest reset or\n"
+    "panicked, 4 the monitor failed; with --debug-exit the guest's.\n";
 
-/* ---- signals: they end the machine as Ctrl-A x does, and then this process as they always do ---- */
+/* ---- signals: they end the machine as Ctrl-A x does, and then this process as they always do ----
+ */
 
 static volatile sig_atomic_t signal_seen;
 

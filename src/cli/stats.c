@@ -24,7 +24,9 @@ mips(const struct regent_stats *st)
 static void
 print_text(const struct regent_stats *st)
 {
-	fprintf(stderr, "engine        %s\ninstructions  %" PRIu64 "\nseconds       %.3f\ncpu seconds   %.3f\nMIPS          %.1f\n",
+	fprintf(stderr,
+		"engine        %s\ninstructions  %" PRIu64
+		"\nseconds       %.3f\ncpu seconds   %.3f\nMIPS          %.1f\n",
 		st->engine, st->instructions, st->seconds, cpu_seconds(), mips(st));
 	for (unsigned i = 0; i < st->nexits; i++)
 		fprintf(stderr, "exits %-8s%" PRIu64 "\n", st->exits[i].kind, st->exits[i].count);
@@ -36,14 +38,17 @@ print_text(const struct regent_stats *st)
 static void
 print_json(const struct regent_stats *st)
 {
-	fprintf(stderr, "{\"version\": %d, \"engine\": \"%s\", \"instructions\": %" PRIu64
-		", \"seconds\": %.6f, \"cpu_seconds\": %.6f, \"mips\": %.3f, \"exits\": {", STATS_VERSION, st->engine,
-		st->instructions, st->seconds, cpu_seconds(), mips(st));
+	fprintf(stderr,
+		"{\"version\": %d, \"engine\": \"%s\", \"instructions\": %" PRIu64
+		", \"seconds\": %.6f, \"cpu_seconds\": %.6f, \"mips\": %.3f, \"exits\": {",
+		STATS_VERSION, st->engine, st->instructions, st->seconds, cpu_seconds(), mips(st));
 	for (unsigned i = 0; i < st->nexits; i++)
-		fprintf(stderr, "%s\"%s\": %" PRIu64, i == 0 ? "" : ", ", st->exits[i].kind, st->exits[i].count);
+		fprintf(stderr, "%s\"%s\": %" PRIu64, i == 0 ? "" : ", ", st->exits[i].kind,
+			st->exits[i].count);
 	fprintf(stderr, "}, \"counters\": {");
 	for (unsigned i = 0; i < st->ncounters; i++)
-		fprintf(stderr, "%s\"%s\": %" PRIu64, i == 0 ? "" : ", ", st->counters[i].name, st->counters[i].count);
+		fprintf(stderr, "%s\"%s\": %" PRIu64, i == 0 ? "" : ", ", st->counters[i].name,
+			st->counters[i].count);
 	fprintf(stderr, "}}\n");
 }
 

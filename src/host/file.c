@@ -21,7 +21,8 @@ file_open_sized(const char *path, uint64_t max, int *fd, uint64_t *size, char *e
 	int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (f < 0 || fstat(f, &st) != 0) {
-		snprintf(err, err_size, "%s: %s; name a file that exists and that you may read", path, strerror(errno));
+		snprintf(err, err_size, "%s: %s; name a file that exists and that you may read",
+			 path, strerror(errno));
 		if (f >= 0)
 			close(f);
 		return -REGENT_E_io;
@@ -31,8 +32,10 @@ file_open_sized(const char *path, uint64_t max, int *fd, uint64_t *size, char *e
 	} else if (st.st_size == 0) {
 		snprintf(err, err_size, "%s: is empty; is it complete?", path);
 	} else if ((uint64_t)st.st_size > max) {
-		snprintf(err, err_size, "%s: has %lld bytes, at most %llu fit; name a smaller file or raise --memory",
-			path, (long long)st.st_size, (unsigned long long)max);
+		snprintf(
+		    err, err_size,
+		    "%s: has %lld bytes, at most %llu fit; name a smaller file or raise --memory",
+		    path, (long long)st.st_size, (unsigned long long)max);
 	} else {
 		*fd = f;
 		*size = (uint64_t)st.st_size;
@@ -73,7 +76,8 @@ file_read(const char *path, uint64_t max, struct blob *b, char *err, size_t err_
 	if ((rc = file_open_sized(path, max, &fd, &size, err, err_size)) != 0)
 		return rc;
 	if ((b->data = malloc(size)) == NULL) {
-		snprintf(err, err_size, "%s: no memory for its %llu bytes", path, (unsigned long long)size);
+		snprintf(err, err_size, "%s: no memory for its %llu bytes", path,
+			 (unsigned long long)size);
 		rc = -REGENT_E_memory;
 	} else {
 		rc = file_read_exact(fd, path, b->data, size, err, err_size);

@@ -46,7 +46,8 @@ static int
 subsys_by_name(const char *s, size_t len)
 {
 	for (unsigned i = 0; i < LOG__COUNT; i++)
-		if (strlen(subsys_table[i].name) == len && memcmp(subsys_table[i].name, s, len) == 0)
+		if (strlen(subsys_table[i].name) == len &&
+		    memcmp(subsys_table[i].name, s, len) == 0)
 			return (int)i;
 	return -1;
 }
@@ -113,14 +114,16 @@ log_write(struct log_site *site, enum log_subsys subsys, enum log_level level, c
 
 	if (!site_admits(site, &dropped))
 		return;
-	n = (size_t)snprintf(line, room, "regent: %s: %s: ", subsys_table[subsys].name, level_names[level]);
+	n = (size_t)snprintf(line, room, "regent: %s: %s: ", subsys_table[subsys].name,
+			     level_names[level]);
 	va_start(ap, fmt);
 	n += (size_t)vsnprintf(line + n, room - n, fmt, ap);
 	va_end(ap);
 	if (n >= room)
 		n = room - 1;
 	if (dropped != 0)
-		n += (size_t)snprintf(line + n, sizeof(line) - n, " (%u lines dropped here)", dropped);
+		n += (size_t)snprintf(line + n, sizeof(line) - n, " (%u lines dropped here)",
+				      dropped);
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, n) < 0)
 		return;		/* nobody listens: nothing sensible to do about it */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* host/serial.c - the threads behind the guest's serial port.
  *
- * Both descriptors are waited for with poll beside an eventfd, so that neither a silent keyboard nor
- * a stopped window keeps the machine from ending.
+ * Both descriptors are waited for with poll beside an eventfd, so that neither a silent keyboard
+ * nor a stopped window keeps the machine from ending.
  */
 #include "host/serial.h"
 #include "host/terminal.h"

@@ -94,7 +94,8 @@ unpack_lzma(struct job *j, bool xz)
 {
 	lzma_stream z = LZMA_STREAM_INIT;
 	enum unpack_result res = UNPACK_corrupt;
-	lzma_ret rc = xz ? lzma_stream_decoder(&z, XZ_MEMORY, 0) : lzma_alone_decoder(&z, XZ_MEMORY);
+	lzma_ret rc =
+	    xz ? lzma_stream_decoder(&z, XZ_MEMORY, 0) : lzma_alone_decoder(&z, XZ_MEMORY);
 
 	if (rc != LZMA_OK)
 		return UNPACK_memory;
@@ -162,7 +163,8 @@ unpack_lz4(struct job *j)
 		at += 4;
 		if (size > j->n - at || size > LZ4_COMPRESSBOUND(LZ4_BLOCK))
 			return UNPACK_corrupt;
-		got = LZ4_decompress_safe((const char *)j->in + at, (char *)j->out, (int)size, LZ4_BLOCK);
+		got = LZ4_decompress_safe((const char *)j->in + at, (char *)j->out, (int)size,
+					  LZ4_BLOCK);
 		if (got < 0)
 			return UNPACK_corrupt;
 		if (give(j, (size_t)got, &res))

@@ -34,11 +34,14 @@ boot_too_small(struct boot *b, const char *file, uint64_t end)
 	uint64_t low = mem_low_end(b->vm->mem);
 
 	if (end <= low || end > MEM_BELOW_4G)
-		return boot_fail(b, REGENT_E_memory, file,
-			"wants to be loaded at addresses that are no RAM (up to %#llx); is it an x86 kernel?",
-			(unsigned long long)end);
-	return boot_fail(b, REGENT_E_memory, file, "needs %llu MiB of memory, the machine has %llu; raise --memory",
-		(unsigned long long)((end + (1 << 20) - 1) >> 20), (unsigned long long)(low >> 20));
+		return boot_fail(
+		    b, REGENT_E_memory, file,
+		    "wants to be loaded at addresses that are no RAM (up to %#llx); is it an x86 kernel?",
+		    (unsigned long long)end);
+	return boot_fail(b, REGENT_E_memory, file,
+			 "needs %llu MiB of memory, the machine has %llu; raise --memory",
+			 (unsigned long long)((end + (1 << 20) - 1) >> 20),
+			 (unsigned long long)(low >> 20));
 }
 
 int
@@ -94,13 +97,15 @@ boot_place(struct boot *b, const void *bytes, uint64_t size, uint64_t *gpa)
 {
 	*gpa = boot_alloc(b, size, 16, IVT_END, EBDA);
 	if (*gpa == 0 || !mem_write(b->vm->mem, *gpa, bytes, size))
-		return boot_fail(b, REGENT_E_memory, b->cfg->kernel,
-			"leaves no room below 640 KiB for its parameters; shorten --append or raise --memory");
+		return boot_fail(
+		    b, REGENT_E_memory, b->cfg->kernel,
+		    "leaves no room below 640 KiB for its parameters; shorten --append or raise --memory");
 	return 0;
 }
 
 int
-boot_place_file(struct boot *b, const char *path, uint64_t lo, uint64_t hi, uint64_t *gpa, uint64_t *size)
+boot_place_file(struct boot *b, const char *path, uint64_t lo, uint64_t hi, uint64_t *gpa,
+		uint64_t *size)
 {
 	uint64_t low = mem_low_end(b->vm->mem);
 	int fd, rc;
@@ -114,9 +119,11 @@ boot_place_file(struct boot *b, const char *path, uint64_t lo, uint64_t hi, uint
 			"does not fit: %llu KiB beside the kernel in %llu MiB; raise --memory",
 			(unsigned long long)(*size >> 10), (unsigned long long)(low >> 20));
 	} else {
-		rc = file_read_exact(fd, path, mem_put(b->vm->mem, *gpa, *size), *size, b->err, b->err_size);
+		rc = file_read_exact(fd, path, mem_put(b->vm->mem, *gpa, *size), *size, b->err,
+				     b->err_size);
 		mem_dirty(b->vm->mem, *gpa, *size);
-		LOG(boot, info, "%s at %#llx, %llu bytes", path, (unsigned long long)*gpa, (unsigned long long)*size);
+		LOG(boot, info, "%s at %#llx, %llu bytes", path, (unsigned long long)*gpa,
+		    (unsigned long long)*size);
 	}
 	close(fd);
 	return rc;
@@ -161,7 +168,8 @@ boot_enter_long64(struct boot *b, uint64_t rip)
 	uint64_t root = boot_alloc(b, TABLES * PAGE_SIZE, PAGE_SIZE, IVT_END, EBDA), *t;
 
 	if (root == 0)
-		return boot_fail(b, REGENT_E_memory, b->cfg->kernel, "leaves no room for page tables below 640 KiB");
+		return boot_fail(b, REGENT_E_memory, b->cfg->kernel,
+				 "leaves no room for page tables below 640 KiB");
 	t = (uint64_t *)(void *)mem_put(b->vm->mem, root, TABLES * PAGE_SIZE);
 	memset(t, 0, TABLES * PAGE_SIZE);
 	t[0] = (root + PAGE_SIZE) | PRESENT_WRITE;
@@ -185,7 +193,8 @@ boot_enter_long64(struct boot *b, uint64_t rip)
 static int
 firmware_gdt(struct boot *b)
 {
-	static const uint64_t gdt[] = { 0, 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00af9b000000ffff };
+	static const uint64_t gdt[] = { 0, 0, 0x00cf9b000000ffff, 0x00cf93000000ffff,
+					0x00af9b000000ffff };
 	union regfile *r = &b->vm->vcpu[0]->cpu.r;
 	uint64_t gpa;
 	int rc = boot_place(b, gdt, sizeof(gdt), &gpa);
@@ -215,8 +224,9 @@ firmware_bda(struct boot *b)
 
 	if (!mem_write(b->vm->mem, 0x40e, &ebda, 2) || !mem_write(b->vm->mem, 0x413, &kib, 2)
 	    || mem_low_end(b->vm->mem) < (2 << 20))
-		return boot_fail(b, REGENT_E_memory, b->cfg->kernel, "needs more than %llu KiB of memory; raise --memory",
-			(unsigned long long)mem_low_end(b->vm->mem) >> 10);
+		return boot_fail(b, REGENT_E_memory, b->cfg->kernel,
+				 "needs more than %llu KiB of memory; raise --memory",
+				 (unsigned long long)mem_low_end(b->vm->mem) >> 10);
 	boot_take(b, 0, IVT_END);
 	boot_take(b, EBDA, ROM_END - EBDA);
 	return 0;
@@ -231,7 +241,8 @@ boot_elf(struct boot *b, const char *protocol)
 	int rc;
 
 	if (e == NULL)
-		return boot_fail(b, REGENT_E_memory, b->cfg->kernel, "no memory to read its headers");
+		return boot_fail(b, REGENT_E_memory, b->cfg->kernel,
+				 "no memory to read its headers");
 	if ((rc = elf_load_open(e, b, b->cfg->kernel)) == 0) {
 		if ((rc = elf_load_put(e, b->kernel.data, b->kernel.size)) >= 0)
 			rc = elf_load_end(e);
@@ -240,8 +251,9 @@ boot_elf(struct boot *b, const char *protocol)
 		else if (rc == 0 && strcmp(protocol, "pvh") != 0 && e->is64)
 			rc = boot_vmlinux(b, e);
 		else if (rc == 0)
-			rc = boot_fail(b, REGENT_E_format, b->cfg->kernel,
-				"is an ELF file with neither a multiboot header nor a PVH note; name a kernel that has one");
+			rc = boot_fail(
+			    b, REGENT_E_format, b->cfg->kernel,
+			    "is an ELF file with neither a multiboot header nor a PVH note; name a kernel that has one");
 		elf_load_close(e);
 	}
 	free(e);
@@ -254,16 +266,19 @@ boot_by_format(struct boot *b)
 	const char *p = b->cfg->protocol != NULL ? b->cfg->protocol : "auto";
 	bool any = strcmp(p, "auto") == 0, multiboot = multiboot_is(&b->kernel);
 
-	if (linux_is(&b->kernel) && (any || strcmp(p, "linux") == 0 || strcmp(p, "decompress") == 0))
+	if (linux_is(&b->kernel) &&
+	    (any || strcmp(p, "linux") == 0 || strcmp(p, "decompress") == 0))
 		return boot_linux(b, strcmp(p, "decompress") == 0);
 	if (multiboot && (any || strcmp(p, "multiboot") == 0))
 		return boot_multiboot(b);
 	if (elf_is(&b->kernel) && (any || strcmp(p, "linux") == 0 || strcmp(p, "pvh") == 0))
 		return boot_elf(b, p);
 	if (any)
-		return boot_fail(b, REGENT_E_format, b->cfg->kernel,
-			"is no kernel that can be booted; name a bzImage, vmlinux, PVH or multiboot file");
-	return boot_fail(b, REGENT_E_format, b->cfg->kernel, "cannot be booted with --boot %s; leave the option out", p);
+		return boot_fail(
+		    b, REGENT_E_format, b->cfg->kernel,
+		    "is no kernel that can be booted; name a bzImage, vmlinux, PVH or multiboot file");
+	return boot_fail(b, REGENT_E_format, b->cfg->kernel,
+			 "cannot be booted with --boot %s; leave the option out", p);
 }
 
 int
@@ -280,8 +295,9 @@ boot_load(struct vm *vm, const struct boot_config *cfg, char *err, size_t err_si
 	b->cfg = cfg;
 	b->err = err;
 	b->err_size = err_size;
-	if ((rc = file_read(cfg->kernel, KERNEL_FILE_MAX, &b->kernel, err, err_size)) == 0
-	    && (rc = firmware_bda(b)) == 0 && (rc = boot_by_format(b)) == 0 && (rc = firmware_gdt(b)) == 0)
+	if ((rc = file_read(cfg->kernel, KERNEL_FILE_MAX, &b->kernel, err, err_size)) == 0 &&
+	    (rc = firmware_bda(b)) == 0 && (rc = boot_by_format(b)) == 0 &&
+	    (rc = firmware_gdt(b)) == 0)
 		firmware_gdt64(b);
 	blob_free(&b->kernel);
 	free(b);

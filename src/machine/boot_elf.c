@@ -28,7 +28,9 @@ elf_load_open(struct elf_load *e, struct boot *b, const char *file)
 	e->low = UINT64_MAX;
 	e->need = sizeof(Elf64_Ehdr);
 	e->head = malloc(HEAD_MAX);
-	return e->head != NULL ? 0 : boot_fail(b, REGENT_E_memory, file, "no memory to read its headers");
+	return e->head != NULL
+		   ? 0
+		   : boot_fail(b, REGENT_E_memory, file, "no memory to read its headers");
 }
 
 void
@@ -52,13 +54,14 @@ elf_segment(struct elf_load *e, const Elf64_Phdr *p)
 
 	if (p->p_type == PT_NOTE && e->nnotes < BOOT_NOTES_MAX && p->p_offset < FILE_OFFSET_MAX) {
 		e->note[e->nnotes].offset = p->p_offset;
-		e->note[e->nnotes].size = p->p_filesz < BOOT_NOTE_SIZE ? p->p_filesz : BOOT_NOTE_SIZE;
+		e->note[e->nnotes].size =
+		    p->p_filesz < BOOT_NOTE_SIZE ? p->p_filesz : BOOT_NOTE_SIZE;
 		e->nnotes++;
 	}
 	if (p->p_type != PT_LOAD || p->p_memsz == 0)
 		return 0;
-	if (p->p_filesz > p->p_memsz || p->p_offset > FILE_OFFSET_MAX || p->p_filesz > FILE_OFFSET_MAX
-	    || __builtin_add_overflow(p->p_paddr, p->p_memsz, &end))
+	if (p->p_filesz > p->p_memsz || p->p_offset > FILE_OFFSET_MAX ||
+	    p->p_filesz > FILE_OFFSET_MAX || __builtin_add_overflow(p->p_paddr, p->p_memsz, &end))
 		return elf_bad(e, "has a segment with impossible sizes");
 	if (e->nloads == BOOT_LOADS_MAX)
 		return elf_bad(e, "has too many segments");
@@ -72,7 +75,9 @@ elf_segment(struct elf_load *e, const Elf64_Phdr *p)
 	e->nloads++;
 	e->low = p->p_paddr < e->low ? p->p_paddr : e->low;
 	e->high = end > e->high ? end : e->high;
-	e->last = p->p_filesz != 0 && p->p_offset + p->p_filesz > e->last ? p->p_offset + p->p_filesz : e->last;
+	e->last = p->p_filesz != 0 && p->p_offset + p->p_filesz > e->last
+		      ? p->p_offset + p->p_filesz
+		      : e->last;
 	return 0;
 }
 
@@ -93,7 +98,8 @@ elf_header(struct elf_load *e)
 
 	if (memcmp(id, ELFMAG, SELFMAG) != 0)
 		return elf_bad(e, "is not an ELF file");
-	if (id[EI_DATA] != ELFDATA2LSB || (id[EI_CLASS] != ELFCLASS64 && id[EI_CLASS] != ELFCLASS32))
+	if (id[EI_DATA] != ELFDATA2LSB ||
+	    (id[EI_CLASS] != ELFCLASS64 && id[EI_CLASS] != ELFCLASS32))
 		return elf_bad(e, "is an ELF file, but not a little-endian one of 32 or 64 bits");
 	e->is64 = id[EI_CLASS] == ELFCLASS64;
 	if (e->is64) {
@@ -151,7 +157,8 @@ elf_segments(struct elf_load *e)
 	return rc;
 }
 
-/* The part of [pos, pos + n) that lies in [offset, offset + size): its place in both; 0 when none. */
+/* The part of [pos, pos + n) that lies in [offset, offset + size): its place in both; 0 when none.
+ */
 static size_t
 overlap(uint64_t pos, size_t n, uint64_t offset, uint64_t size, size_t *from, uint64_t *to)
 {
@@ -247,7 +254,8 @@ note_pvh(const uint8_t *p, size_t n, uint32_t *eip)
 		desc = ((uint64_t)descsz + 3) & ~3ull;
 		if (12 + name + desc > n)
 			return false;
-		if (type == NOTE_PVH_ENTRY && namesz == 4 && memcmp(p + 12, "Xen", 4) == 0 && descsz >= 4) {
+		if (type == NOTE_PVH_ENTRY && namesz == 4 && memcmp(p + 12, "Xen", 4) == 0 &&
+		    descsz >= 4) {
 			memcpy(eip, p + 12 + name, 4);
 			return true;
 		}

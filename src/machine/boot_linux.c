@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* machine/boot_linux.c - Linux: bzImage and vmlinux (Documentation/arch/x86/boot.rst of the kernel).
+/* machine/boot_linux.c - Linux: bzImage and vmlinux (Documentation/arch/x86/boot.rst of the
+ * kernel).
  *
  * A bzImage is a real-mode part (not used), a decompressor and a compressed vmlinux. The vmlinux is
  * unpacked here, on the host, and entered at its own 64-bit entry; what this file cannot unpack
- * starts with its decompressor, in the guest. That also boots what only looks like Linux (memtest86+).
+ * starts with its decompressor, in the guest. That also boots what only looks like Linux
+ * (memtest86+).
  */
 #include "host/log.h"
 #include "host/unpack.h"
@@ -14,12 +16,19 @@
 #include <string.h>
 
 enum {
-	SECTOR = 512, SETUP_SECTS_OLD = 4, HDR_AT = 0x1f1, HDR_JUMP_AT = 0x201, HDR_MAGIC = 0x53726448,
-	PROTOCOL_MIN = 0x206,		/* cmdline_size */
-	PROTOCOL_RELOC = 0x20a,		/* pref_address, init_size */
-	PROTOCOL_64 = 0x20c,		/* xloadflags */
-	PROTOCOL_NOW = 0x20f,		/* what we speak ourselves, for a bare vmlinux */
-	ENTRY64 = 0x200, LOADER_UNKNOWN = 0xff, LOW_MIB = 0x100000, CMDLINE_BARE = 2047
+	SECTOR = 512,
+	SETUP_SECTS_OLD = 4,
+	HDR_AT = 0x1f1,
+	HDR_JUMP_AT = 0x201,
+	HDR_MAGIC = 0x53726448,
+	PROTOCOL_MIN = 0x206,   /* cmdline_size */
+	PROTOCOL_RELOC = 0x20a, /* pref_address, init_size */
+	PROTOCOL_64 = 0x20c,    /* xloadflags */
+	PROTOCOL_NOW = 0x20f,   /* what we speak ourselves, for a bare vmlinux */
+	ENTRY64 = 0x200,
+	LOADER_UNKNOWN = 0xff,
+	LOW_MIB = 0x100000,
+	CMDLINE_BARE = 2047
 };
 
 bool
@@ -43,8 +52,9 @@ linux_params(struct boot *b, struct boot_params *bp, uint64_t initrd_lo)
 	int rc;
 
 	if (strlen(append) > limit)
-		return boot_fail(b, REGENT_E_usage, b->cfg->kernel, "takes at most %llu bytes of --append, not %zu",
-			(unsigned long long)limit, strlen(append));
+		return boot_fail(b, REGENT_E_usage, b->cfg->kernel,
+				 "takes at most %llu bytes of --append, not %zu",
+				 (unsigned long long)limit, strlen(append));
 	if ((rc = boot_place(b, append, strlen(append) + 1, &gpa)) != 0)
 		return rc;
 	bp->hdr.cmd_line_ptr = (uint32_t)gpa;
@@ -59,7 +69,9 @@ linux_params(struct boot *b, struct boot_params *bp, uint64_t initrd_lo)
 	bp->acpi_rsdp_addr = b->cfg->rsdp;
 	bp->e820_entries = (uint8_t)b->cfg->nmap;
 	for (unsigned i = 0; i < bp->e820_entries; i++) {
-		struct boot_e820_entry e = { .addr = map[i].base, .size = map[i].size, .type = map[i].type };
+		struct boot_e820_entry e = { .addr = map[i].base,
+					     .size = map[i].size,
+					     .type = map[i].type };
 
 		memcpy(&bp->e820_table[i], &e, sizeof(e));
 	}
@@ -74,15 +86,16 @@ linux_enter(struct boot *b, struct boot_params *bp, uint64_t initrd_lo, uint64_t
 	uint64_t gpa;
 	int rc;
 
-	if ((rc = linux_params(b, bp, initrd_lo)) != 0 || (rc = boot_place(b, bp, sizeof(*bp), &gpa)) != 0)
+	if ((rc = linux_params(b, bp, initrd_lo)) != 0 ||
+	    (rc = boot_place(b, bp, sizeof(*bp), &gpa)) != 0)
 		return rc;
 	if (is64 && (rc = boot_enter_long64(b, rip)) != 0)
 		return rc;
 	if (!is64)
 		boot_enter_flat32(&b->vm->vcpu[0]->cpu, (uint32_t)rip);
 	r->rsi = gpa;
-	LOG(boot, info, "%s: %s-bit entry %#llx, parameters %#llx", b->cfg->kernel, is64 ? "64" : "32",
-		(unsigned long long)rip, (unsigned long long)gpa);
+	LOG(boot, info, "%s: %s-bit entry %#llx, parameters %#llx", b->cfg->kernel,
+	    is64 ? "64" : "32", (unsigned long long)rip, (unsigned long long)gpa);
 	return 0;
 }
 
@@ -95,14 +108,17 @@ linux_header(struct boot *b, struct boot_params *bp, size_t *code)
 
 	memset(bp, 0, sizeof(*bp));
 	memcpy(&bp->hdr, f->data + HDR_AT, len < sizeof(bp->hdr) ? len : sizeof(bp->hdr));
-	*code = ((size_t)(bp->hdr.setup_sects != 0 ? bp->hdr.setup_sects : SETUP_SECTS_OLD) + 1) * SECTOR;
+	*code = ((size_t)(bp->hdr.setup_sects != 0 ? bp->hdr.setup_sects : SETUP_SECTS_OLD) + 1) *
+		SECTOR;
 	if (bp->hdr.version < PROTOCOL_MIN || (bp->hdr.loadflags & LOADED_HIGH) == 0)
-		return boot_fail(b, REGENT_E_format, b->cfg->kernel,
-			"speaks boot protocol %u.%u; name a bzImage of Linux 2.6.22 or later", bp->hdr.version >> 8,
-			bp->hdr.version & 0xff);
+		return boot_fail(
+		    b, REGENT_E_format, b->cfg->kernel,
+		    "speaks boot protocol %u.%u; name a bzImage of Linux 2.6.22 or later",
+		    bp->hdr.version >> 8, bp->hdr.version & 0xff);
 	if (*code >= f->size || (uint64_t)bp->hdr.syssize * 16 > f->size - *code + 15)
-		return boot_fail(b, REGENT_E_format, b->cfg->kernel, "is cut short: %zu bytes of %llu; copy it again",
-			f->size, (unsigned long long)(*code + (uint64_t)bp->hdr.syssize * 16));
+		return boot_fail(b, REGENT_E_format, b->cfg->kernel,
+				 "is cut short: %zu bytes of %llu; copy it again", f->size,
+				 (unsigned long long)(*code + (uint64_t)bp->hdr.syssize * 16));
 	return 0;
 }
 
@@ -143,9 +159,11 @@ linux_unpack(struct boot *b, const struct boot_params *bp, size_t code, struct e
 	case UNPACK_unknown:
 		return 1;
 	case UNPACK_corrupt:
-		return boot_fail(b, REGENT_E_format, b->cfg->kernel, "has a damaged %s payload; copy it again", format);
+		return boot_fail(b, REGENT_E_format, b->cfg->kernel,
+				 "has a damaged %s payload; copy it again", format);
 	case UNPACK_memory:
-		return boot_fail(b, REGENT_E_memory, b->cfg->kernel, "no memory to unpack its %s payload", format);
+		return boot_fail(b, REGENT_E_memory, b->cfg->kernel,
+				 "no memory to unpack its %s payload", format);
 	case UNPACK_refused:
 		break;			/* elf_load_put wrote the line */
 	}
@@ -169,7 +187,8 @@ boot_linux(struct boot *b, bool in_guest)
 		goto out;
 	rc = in_guest ? 1 : linux_unpack(b, bp, code, e);
 	if (rc == 0 && !e->is64)
-		rc = boot_fail(b, REGENT_E_format, b->cfg->kernel, "holds a 32-bit kernel; add --boot decompress");
+		rc = boot_fail(b, REGENT_E_format, b->cfg->kernel,
+			       "holds a 32-bit kernel; add --boot decompress");
 	if (rc == 0) {
 		end = e->low + bp->hdr.init_size > e->high ? e->low + bp->hdr.init_size : e->high;
 		rc = end > mem_low_end(b->vm->mem) ? boot_too_small(b, b->cfg->kernel, end)

@@ -33,7 +33,9 @@ pvh_memmap(struct boot *b, struct start_info *s)
 	unsigned n = b->cfg->nmap;
 
 	for (unsigned i = 0; i < n; i++)
-		out[i] = (struct start_range) { .addr = map[i].base, .size = map[i].size, .type = map[i].type };
+		out[i] = (struct start_range) { .addr = map[i].base,
+						.size = map[i].size,
+						.type = map[i].type };
 	s->memmap_entries = n;
 	return boot_place(b, out, n * sizeof(*out), &s->memmap);
 }
@@ -56,7 +58,9 @@ int
 boot_pvh(struct boot *b, struct elf_load *e, uint32_t eip)
 {
 	const char *append = b->cfg->append != NULL ? b->cfg->append : "";
-	struct start_info s = { .magic = START_MAGIC, .version = START_VERSION, .rsdp = b->cfg->rsdp };
+	struct start_info s = { .magic = START_MAGIC,
+				.version = START_VERSION,
+				.rsdp = b->cfg->rsdp };
 	struct cpu *c = &b->vm->vcpu[0]->cpu;
 	uint64_t gpa;
 	int rc;
@@ -67,6 +71,7 @@ boot_pvh(struct boot *b, struct elf_load *e, uint32_t eip)
 		return rc;
 	boot_enter_flat32(c, eip);
 	c->r.rbx = gpa;
-	LOG(boot, info, "%s: PVH entry %#x, start info %#llx", b->cfg->kernel, eip, (unsigned long long)gpa);
+	LOG(boot, info, "%s: PVH entry %#x, start info %#llx", b->cfg->kernel, eip,
+	    (unsigned long long)gpa);
 	return 0;
 }
