@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conformance/gst.h - a guest at CPL 3 whose linear addresses are those of native.h, for interp_step.
+/* conformance/guest.h - a guest at CPL 3 whose linear addresses are those of native.h, for the engines.
  *
  * It has page tables, a GDT with Linux's selectors, a TSS and an IDT, so that an exception is
  * delivered as in an operating system and told by the handler that RIP points to.
@@ -14,10 +14,12 @@
 enum { KERNEL_LIN = 0x30000000, GDT_AT = 0, IDT_AT = 0x1000, TSS_AT = 0x2000, STACK_AT = 0x3000, HANDLERS_AT = 0x4000,
 	KERNEL_PAGES = 5, GUEST_PAGES_AT = 0x200000, GUEST_RAM = 4 << 20 };
 enum { CS_KERNEL = 0x10, CS_64 = 0x33, CS_32 = 0x23, DS_USER = 0x2b, TSS_SEL = 0x40 };
-enum { PTE_p = 1, PTE_w = 2, PTE_u = 4, PTE_ad = 0x60 };
+enum { PTE_p = 1, PTE_w = 2, PTE_u = 4, PTE_ad = 0x60, HLT = 0xf4 };
 
 static struct {
 	struct cpu *c;
+	const struct engine *engine;
+	bool whole;			/* run the engine freely; a HLT behind the instruction stops it */
 	struct mem *mem;
 	struct cpu_model model;
 	uint64_t next_page;		/* of physical memory */
@@ -88,7 +90,7 @@ guest_tables(void)
 		idt[2 * v + 1] = h >> 32;
 	}
 	memcpy(k + TSS_AT + 4, &rsp0, 8);
-	memset(k + HANDLERS_AT, 0xf4, 4096);
+	memset(k + HANDLERS_AT, HLT, 4096);
 }
 
 static void
@@ -115,8 +117,9 @@ static uint64_t guest_tsc(struct cpu *c) { (void)c; return 0; }
 static enum io_result guest_io(struct cpu *c, struct io *io) { (void)c, (void)io; return IO_none; }
 static const struct cpu_ops guest_ops = { .tsc = guest_tsc, .io = guest_io };
 
+/* engine: "interp" in single steps, "interp-run" and "bt" as they run an operating system. */
 static bool
-guest_open(void)
+guest_open(const char *engine)
 {
 	char err[160], lost[512];
 	struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
@@ -126,9 +129,11 @@ guest_open(void)
 		return false;
 	memset(c, 0, sizeof(*c));
 	gst.c = c;
+	gst.whole = strcmp(engine, "interp") != 0;
+	gst.engine = strcmp(engine, "bt") == 0 ? &bt_engine : &interp_engine;
 	c->ops = &guest_ops;
 	if (cpu_model_make(&gst.model, NULL, true, err, sizeof(err), lost, sizeof(lost)) != 0
-	    || cpu_open(c, gst.mem, &gst.model, 0) != 0 || interp_engine.open(c) != 0)
+	    || cpu_open(c, gst.mem, &gst.model, 0) != 0 || gst.engine->open(c) != 0)
 		return false;
 	gst.next_page = GUEST_PAGES_AT;
 	c->r.cr3 = guest_page();
@@ -147,6 +152,7 @@ guest_open(void)
 		| cr4_fsgsbase_MASK | cr4_umip_MASK;
 	c->r.ia32_efer = ia32_efer_sce_MASK | ia32_efer_lme_MASK | ia32_efer_lma_MASK | ia32_efer_nxe_MASK;
 	c->r.xcr0 = 7;
+	memset(mem_put(gst.mem, gst.code, CODE_PAGES * 4096), HLT, CODE_PAGES * 4096);
 	tlb_flush_all(c, true);
 	guest_user(false);
 	return true;
@@ -185,26 +191,68 @@ guest_exception(struct state *o)
 	guest_user(gst.bits32);
 }
 
+/* What the HLT behind the instruction, or at the target of a branch, or a target that can't be fetched
+ * from, has made of an instruction that was done. */
+static void
+guest_done(const struct test_case *t, struct state *o)
+{
+	bool halted = o->vec == VEC_gp && o->error == 0, fetch = o->vec == VEC_pf && o->cr2 == o->rip;
+
+	if (o->rip == t->s.rip || !(halted || fetch))
+		return;
+	o->vec = DONE;
+	o->error = 0;
+	o->cr2 = 0;
+}
+
+static void
+guest_run_whole(const struct test_case *t)
+{
+	struct cpu *c = gst.c;
+	uint8_t halts[16];
+	struct vexit x;
+	unsigned n;
+
+	memset(halts, HLT, sizeof(halts));
+	for (n = 0; n < 64; n++) {
+		atomic_store(&c->attention, 0);
+		if (gst.engine->run(c, &x) != 0 || x.kind == EXIT_hlt || x.kind == EXIT_down)
+			break;
+	}
+	mem_write(gst.mem, gst.code + (t->s.rip - PLACE_CODE), halts, t->len);
+}
+
+static void
+guest_run_step(const struct test_case *t)
+{
+	struct cpu *c = gst.c;
+	unsigned steps = 0;
+	struct vexit x;
+
+	do {
+		if (interp_step(c, &x) != 0 || x.kind == EXIT_down)
+			break;
+	} while (c->r.rip == t->s.rip && c->cpl == 3 && steps++ < 100000 && repeats(t));
+}
+
 /* Runs the case's instruction; *o is the state behind it or at its exception. */
 static void
 guest_run(const struct test_case *t, struct state *o)
 {
 	struct cpu *c = gst.c;
-	struct vexit x;
-	unsigned steps = 0;
 
 	if (t->bits32 != gst.bits32)
 		guest_user(t->bits32);
-	mem_write(gst.mem, gst.code + (t->s.rip - PLACE_CODE), t->bytes, 15);
+	mem_write(gst.mem, gst.code + (t->s.rip - PLACE_CODE), t->bytes, gst.whole ? t->len : 15);
 	memcpy(c->r.gpr, t->s.gpr, sizeof(c->r.gpr));
 	c->r.rip = t->s.rip;
 	c->r.rflags = t->s.rflags;
 	c->fpu = t->s.fpu;
 	c->r.cr2 = 0;
-	do {
-		if (interp_step(c, &x) != 0 || x.kind == EXIT_down)
-			break;
-	} while (c->r.rip == t->s.rip && c->cpl == 3 && steps++ < 100000 && repeats(t));
+	if (gst.whole)
+		guest_run_whole(t);
+	else
+		guest_run_step(t);
 	memcpy(o->gpr, c->r.gpr, sizeof(o->gpr));
 	o->rip = c->r.rip;
 	o->rflags = c->r.rflags & ~(uint64_t)rflags_rf_MASK;
@@ -214,4 +262,6 @@ guest_run(const struct test_case *t, struct state *o)
 	o->cr2 = 0;
 	if (c->cpl != 3)
 		guest_exception(o);
+	if (gst.whole)
+		guest_done(t, o);
 }

@@ -134,9 +134,10 @@ native_signal(int sig, siginfo_t *info, void *ctx)
 {
 	mcontext_t *m = &((ucontext_t *)ctx)->uc_mcontext;
 
-	(void)info;
 	if (native.s == NULL) {
-		signal(sig, SIG_DFL);	/* a fault of the test program itself */
+		fprintf(stderr, "# signal %d outside the instruction: rip %#llx, address %p\n", sig,
+			(unsigned long long)m->gregs[REG_RIP], info->si_addr);
+		signal(sig, SIG_DFL);	/* a fault of the test program, or of an engine: ends it */
 		return;
 	}
 	if (native.repeats && m->gregs[REG_TRAPNO] == VEC_db && (uint64_t)m->gregs[REG_RIP] == native.s->rip

@@ -2,7 +2,8 @@
 /* engine/conformance.c - every user-mode instruction, on random operands, by the host CPU and by interp.
  *
  *	conformance [CASES [SEED [NAME]]]	NAME: an instruction or a family
- *	CONFORMANCE=CASES in the environment does the same for `make check`
+ *	CONFORMANCE=CASES in the environment does the same for `make check`,
+ *	CONFORMANCE_ENGINE=interp-run or bt tries another way of running the instruction
  *
  * Each case runs once natively and once in a guest whose memory looks the same; registers, flags
  * that the manual defines, memory, vector and x87 state and the exception must agree. Prints one
@@ -21,7 +22,8 @@ struct tally {
 	uint64_t cases, faults, differ, undefined;	/* undefined: differs in undefined flags only */
 };
 static struct tally tally[INSN__COUNT];
-static unsigned shown_max = SHOWN_MAX;
+static const unsigned shown_max = SHOWN_MAX;
+static bool verbose;		/* print each case before the guest runs it: for crashes */
 
 static void
 print_bytes(const uint8_t *b, unsigned n)
@@ -61,6 +63,12 @@ randomize_data(uint8_t *host, uint8_t *guest, uint64_t at)
 	memcpy(guest, host, DATA_SIZE);
 }
 
+static bool
+branches_into_itself(const struct test_case *t)
+{
+	return t->in.nopnds > 0 && t->in.op[0].kind == OPND_rel && t->in.imm + t->len < t->len;
+}
+
 static void
 run_case(struct test_case *t)
 {
@@ -70,6 +78,8 @@ run_case(struct test_case *t)
 	const struct opnd *m = mem_operand(&t->in);
 	struct diff d;
 
+	if (gst.whole && branches_into_itself(t))
+		return;
 	if (m != NULL && t->in.has_modrm)
 		randomize_data(host, guest, is_vsib(m) ? DATA_MID - 32 : address_of(t));
 	else if (m != NULL || insn_info[t->in.id].flags & IF_stack)
@@ -77,6 +87,10 @@ run_case(struct test_case *t)
 	prepare_memory(t, host, guest);
 	memcpy((void *)(uintptr_t)t->s.rip, t->bytes, 15);
 	native_run(&h, t->len, needs_trap(t), repeats(t), t->bits32);
+	if (gst.whole && h.vec == DONE && h.rip - PLACE_CODE >= CODE_PAGES * 4096 && h.rip - PLACE_DATA < PLACE_RO + 4096 - PLACE_DATA)
+		return;			/* a branch into data: the guest would run it */
+	if (verbose)
+		show(t, &(struct diff){ .what = "now" }), fflush(stdout);
 	guest_run(t, &g);
 	if (t->in.id == INSN_pushf && t->bits32 && h.vec == DONE && in_data(h.gpr[4]))
 		host[h.gpr[4] - PLACE_DATA + 1] &= 0xfe;	/* TF, by which the host came back */
@@ -219,7 +233,7 @@ report(void)
 int
 main(int argc, char **argv)
 {
-	const char *env = getenv("CONFORMANCE");
+	const char *env = getenv("CONFORMANCE"), *engine = getenv("CONFORMANCE_ENGINE");
 	uint64_t cases = env != NULL ? strtoull(env, NULL, 0) : DEFAULT_CASES, seed = 1;
 	struct forms fs;
 
@@ -234,7 +248,10 @@ main(int argc, char **argv)
 		printf("skip conformance: the host gives no memory at fixed places\n");
 		return 0;
 	}
-	if (!guest_open())
+	verbose = getenv("CONFORMANCE_VERBOSE") != NULL;
+	if (engine == NULL)
+		engine = "interp";
+	if (!guest_open(engine))
 		return printf("not ok guest: cannot be made\n"), 1;
 	printf("# seed %" PRIu64 "\n", seed);
 	forms_find(&fs, ISA_64);

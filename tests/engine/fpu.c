@@ -300,7 +300,7 @@ a_full_table_is_no_end(void)
 int
 main(void)
 {
-	if (!guest_open())
+	if (!guest_open("interp"))
 		return printf("not ok guest: cannot be made\n"), 1;
 	RUN(control_bits_decide_who_may_run);
 	RUN(wait_asks_mp_and_ts);

@@ -413,6 +413,7 @@ bt_open(struct cpu *c)
 		return -REGENT_E_memory;
 	}
 	bt_gates_emit(bt);
+	bt_flush(bt);
 	bt->watcher.code_written = code_written;
 	bt->watcher.ctx = bt;
 	mem_watch(c->mem, &bt->watcher);

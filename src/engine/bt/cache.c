@@ -72,6 +72,7 @@ bt_flush(struct bt_state *bt)
 	memset(bt->block_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	for (i = 0; i < BT_CTXS; i++) {
 		memset(bt->ctx[i].target, 0, sizeof(bt->ctx[i].target));
+		bt->ctx[i].target[0].rip = 1;	/* 0 is an address like any other; 1 never stands here */
 		memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
 	}
 	bt->npages = bt->nblocks = bt->nside = 0;
@@ -195,7 +196,7 @@ block_drop(struct bt_state *bt, struct bt_block *b)
 	for (i = 0; i < BT_CTXS; i++) {
 		t = &bt->ctx[i].target[bt_target_index(b->rip)];
 		if (t->code == bt_rx(bt, b->land))
-			*t = (struct bt_target){ 0 };
+			*t = (struct bt_target){ .rip = b->rip ^ 1 };	/* never looked for here */
 	}
 	b->dead = true;
 	bt->stats.dropped++;
