@@ -181,7 +181,7 @@ timer_arm(struct lapic *l)
 
 	if (timer_mode(l) == MODE_deadline) {
 		timer_arm_deadline(l);
-	} else if (l->count0 == 0) {
+	} else if (!l->running) {
 		timer_cancel(k, &l->timer);
 	} else {
 		timer_set(k, &l->timer, l->started + l->count0 * count_ns(l));
@@ -192,6 +192,7 @@ static void
 timer_start(struct lapic *l)
 {
 	l->started = clock_now(l->bus->clock);
+	l->running = l->count0 != 0;
 	timer_arm(l);
 }
 
@@ -217,6 +218,8 @@ timer_fired(void *ctx)
 		l->fired = 1;
 	} else if (timer_mode(l) == MODE_periodic) {
 		timer_next_period(l);
+	} else {
+		l->running = 0;		/* stays at 0, also when it is made periodic now */
 	}
 	if (l->base & APIC_BASE_ENABLE && (l->lvt[LVT_timer] & LVT_MASKED) == 0)
 		lapic_accept(l, (uint8_t)l->lvt[LVT_timer], false);
@@ -227,7 +230,7 @@ timer_current(const struct lapic *l)
 {
 	uint64_t gone;
 
-	if (l->count0 == 0 || timer_mode(l) == MODE_deadline)
+	if (!l->running || timer_mode(l) == MODE_deadline)
 		return 0;
 	gone = (clock_now(l->bus->clock) - l->started) / count_ns(l);
 	if (gone >= l->count0)
@@ -251,7 +254,7 @@ static void
 write_divide(struct lapic *l, uint32_t val)
 {
 	uint32_t left = timer_current(l);
-	bool runs = l->timer.armed && timer_mode(l) != MODE_deadline;
+	bool runs = l->running && timer_mode(l) != MODE_deadline;
 
 	l->divide = val & 0xb;
 	if (!runs)
@@ -273,6 +276,7 @@ write_lvt(struct lapic *l, enum lvt n, uint32_t val)
 		l->lvt[n] |= LVT_MASKED;
 	if (n == LVT_timer && (before == MODE_deadline) != (timer_mode(l) == MODE_deadline)) {
 		l->count0 = 0;
+		l->running = 0;
 		l->deadline = 0;
 		timer_cancel(l->bus->clock, &l->timer);
 	}
@@ -503,7 +507,10 @@ lapic_reset(struct dev *d)
 static void
 lapic_loaded(struct dev *d)
 {
-	timer_arm((struct lapic *)d);
+	struct lapic *l = (struct lapic *)d;
+
+	l->running = l->running && l->count0 != 0;
+	timer_arm(l);
 }
 
 void
@@ -547,6 +554,7 @@ static const struct dev_field lapic_fields[] = {
 	DEV_FIELD(struct lapic, lvt, LVT__COUNT, LVT_MASKED),
 	DEV_FIELD(struct lapic, count0, 1, 0),
 	DEV_FIELD(struct lapic, divide, 1, 0),
+	DEV_FIELD(struct lapic, running, 1, 0),
 	DEV_FIELD(struct lapic, started, 1, 0),
 	DEV_FIELD(struct lapic, deadline, 1, 0),
 	DEV_FIELD(struct lapic, extint, 1, 0),

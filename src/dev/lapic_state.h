@@ -24,6 +24,7 @@ struct lapic {
 	uint64_t icr;
 	uint32_t lvt[LVT__COUNT];
 	uint32_t count0, divide;	/* initial count, divide configuration */
+	uint8_t running;		/* one-shot or periodic, and not expired */
 	uint64_t started;		/* ns at which count0 was loaded */
 	uint64_t deadline;		/* TSC; 0: not armed */
 	uint8_t extint;			/* an ExtINT message waits */

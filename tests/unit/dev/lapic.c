@@ -293,6 +293,33 @@ timer_modes(void)
 }
 
 static void
+timer_changes_mode(void)
+{
+	open_all();
+	enable_all(false);
+	wr(0, 0x3e0, 0xb);
+	wr(0, 0x320, 0x20040);				/* periodic */
+	wr(0, 0x380, 100000);
+	fake_advance(150000);
+	CHECK_EQ(rd(0, 0x390), 50000);
+	wr(0, 0x320, 0x40);				/* one-shot from now on: this period is the last */
+	CHECK_EQ(rd(0, 0x390), 50000);
+	fake_advance(60000);
+	CHECK_EQ(rd(0, 0x390), 0);
+	CHECK_EQ(rd(0, 0x380), 100000);
+	wr(0, 0x320, 0x20040);				/* expired: making it periodic starts nothing */
+	fake_advance(60000);
+	CHECK_EQ(rd(0, 0x390), 0);
+	CHECK_EQ(clock_next(fake_vm.clock), UINT64_MAX);
+	wr(0, 0x380, 100000);
+	wr(0, 0x320, 0x40040);				/* TSC deadline: the count is gone */
+	CHECK_EQ(rd(0, 0x380), 0);
+	CHECK_EQ(rd(0, 0x390), 0);
+	CHECK_EQ(clock_next(fake_vm.clock), UINT64_MAX);
+	close_all();
+}
+
+static void
 tsc_deadline(void)
 {
 	open_all();
@@ -411,6 +438,7 @@ main(void)
 	RUN(init_sipi_nmi);
 	RUN(lowest_priority_picks_one);
 	RUN(timer_modes);
+	RUN(timer_changes_mode);
 	RUN(tsc_deadline);
 	RUN(errors_are_reported);
 	RUN(disabled_means_deaf);
