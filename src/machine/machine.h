@@ -17,6 +17,7 @@
 #define MACHINE_TESTDEV_BASE	0xff000000ull
 #define MACHINE_EBDA_BASE	0x9fc00ull	/* reserved from here to 640 KiB */
 #define MACHINE_ACPI_BASE	0xe0000ull	/* ACPI tables, RSDP first; reserved up to 1 MiB */
+#define MACHINE_SMBIOS_BASE	0xf0000ull	/* SMBIOS entry point and tables */
 enum { MACHINE_GSIS = 24 };
 
 /* What the host lends; callbacks run with the VM's lock held and must not block. */

@@ -15,12 +15,13 @@
 #include "dev/testdev.h"
 #include "dev/uart.h"
 #include "machine/acpi.h"
+#include "machine/smbios.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { IRQ_TIMER = 0, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_SCI = 9, ISA_IRQS = 16, TIMER_PIN = 2, COM1 = 0x3f8 };
-enum { ACPI_ROOM = 0x100000 - MACHINE_ACPI_BASE };
+enum { ACPI_ROOM = MACHINE_SMBIOS_BASE - MACHINE_ACPI_BASE, SMBIOS_ROOM = 0x100000 - MACHINE_SMBIOS_BASE };
 
 static_assert((int)IOAPIC_PINS == (int)MACHINE_GSIS && (int)TESTDEV_IRQS == (int)MACHINE_GSIS, "one line a pin");
 
@@ -164,14 +165,19 @@ build_rest(struct board *b, const struct machine_config *cfg)
 	}
 }
 
+/* What firmware would leave below 1 MiB for the guest to find. */
 static int
-build_acpi(struct board *b)
+build_tables(struct board *b)
 {
-	uint8_t *p = mem_put(b->vm->mem, MACHINE_ACPI_BASE, ACPI_ROOM);
-	size_t used = p == NULL ? 0 : acpi_build(p, ACPI_ROOM, MACHINE_ACPI_BASE, b->vm->cpus);
+	struct mem *m = b->vm->mem;
+	uint8_t *acpi = mem_put(m, MACHINE_ACPI_BASE, ACPI_ROOM), *smbios = mem_put(m, MACHINE_SMBIOS_BASE, SMBIOS_ROOM);
 
-	mem_dirty(b->vm->mem, MACHINE_ACPI_BASE, used);
-	return used == 0 ? -1 : 0;
+	if (acpi == NULL || smbios == NULL ||
+	    acpi_build(acpi, ACPI_ROOM, MACHINE_ACPI_BASE, b->vm->cpus) == 0 ||
+	    smbios_build(smbios, SMBIOS_ROOM, MACHINE_SMBIOS_BASE, mem_size(m), b->vm->cpus) == 0)
+		return -1;
+	mem_dirty(m, MACHINE_ACPI_BASE, ACPI_ROOM + SMBIOS_ROOM);
+	return 0;
 }
 
 static void board_close(struct dev *d) { free(d); }
@@ -212,7 +218,7 @@ machine_build(struct vm *vm, const struct machine_config *cfg, char *err, size_t
 			return -1;
 		}
 	}
-	if (build_acpi(b) != 0) {
+	if (build_tables(b) != 0) {
 		snprintf(err, err_size, "%llu KiB of memory are too few: choose 2M or more",
 		    (unsigned long long)mem_size(vm->mem) >> 10);
 		return -1;

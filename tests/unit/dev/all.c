@@ -221,6 +221,32 @@ acpi_tables_add_up(void)
 }
 
 static void
+smbios_adds_up(void)
+{
+	uint64_t at, left;
+	unsigned count = 0;
+
+	setup();
+	CHECK_EQ(number(0xf0000, 4), 0x5f4d535f);		/* "_SM_" */
+	CHECK_EQ(sum(0xf0000, number(0xf0005, 1)), 0);
+	CHECK_EQ(sum(0xf0010, 15), 0);
+	left = number(0xf0016, 2);
+	for (at = number(0xf0018, 4); left > 0; count++) {
+		uint64_t skip = number(at + 1, 1), last = number(at, 1);
+
+		while (skip < left && number(at + skip, 2) != 0)
+			skip++;
+		skip += 2;
+		CHECK(skip <= left);
+		left -= skip <= left ? skip : left;
+		at += skip;
+		CHECK_EQ(last == 127, left == 0);
+	}
+	CHECK_EQ(count, number(0xf001c, 2));
+	fake_close();
+}
+
+static void
 memory_map(void)
 {
 	struct machine_range map[MACHINE_MAP_MAX];
@@ -276,6 +302,7 @@ main(void)
 	RUN(random_accesses_do_no_harm);
 	RUN(timers_survive_a_reload);
 	RUN(acpi_tables_add_up);
+	RUN(smbios_adds_up);
 	RUN(memory_map);
 	RUN(isa_lines_reach_both_controllers);
 	RUN(port_clash_is_said);
