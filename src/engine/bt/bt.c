@@ -204,6 +204,20 @@ attend(struct bt_state *bt)
 		serve_written(bt);
 }
 
+/* For statistics: what stands at rip and can't be translated. */
+static void
+count_first(struct bt_state *bt)
+{
+	const struct code_entry *e;
+	struct insn in;
+	uint64_t rip = bt->c->r.rip;
+
+	bt->stats.first++;
+	if (lin_code(bt->c, rip, &e) == OK && e->host != NULL &&
+	    insn_decode(e->host + (rip & ~PAGE_MASK), PAGE_SIZE - (rip & ~PAGE_MASK), ISA_64, &in) > 0)
+		bt->stats.interp[in.id]++;
+}
+
 /* What comes after translated code was left; true: interpret the instruction at rip. */
 static bool
 left(struct bt_state *bt, uint32_t why)
@@ -232,6 +246,7 @@ left(struct bt_state *bt, uint32_t why)
 	if (!bt->written && !(bt->now->mode & BM_counted)) {
 		uint64_t flushes = bt->stats.flushes;
 
+		bt->stats.unlinked++;
 		b = block_at(bt, x->target);
 		if (b != NULL && flushes == bt->stats.flushes)
 			bt_link(bt, x, b);
@@ -260,6 +275,10 @@ run(struct cpu *c, struct vexit *x)
 			mode_set(bt, m);
 			b = block_at(bt, c->r.rip);
 			step = b == NULL;
+			if (step)
+				count_first(bt);
+		} else if (!step) {
+			bt->stats.nomode++;
 		}
 		if (step || m == BM_none) {
 			step = false;
@@ -313,6 +332,7 @@ bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 
 	bt->stats.fills++;
 	if (e->tag != page && ((lin + size - 1) & PAGE_MASK) == page) {
+		bt->stats.fills_slow++;
 		if (live)
 			bt_fpu_unload(bt);
 		lin_hva_slow(c, lin, size, info & FILL_write ? ACC_write : ACC_read, &res);
@@ -338,6 +358,7 @@ flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
 	unsigned i;
 
 	(void)what, (void)lin;
+	bt->stats.flushed++;
 	for (i = 0; i < BT_CTXS; i++)
 		if (bt->ctx[i].used)
 			memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
@@ -430,5 +451,5 @@ bt_nothing(struct cpu *c, uint32_t groups)
 
 const struct engine bt_engine = {
 	.name = "bt", .software = true, .open = bt_open, .close = bt_close, .store = bt_nothing, .fetch = bt_nothing,
-	.run = bt_run, .step = bt_step,
+	.run = bt_run, .step = bt_step, .counters = bt_counters,
 };

@@ -78,7 +78,7 @@ enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
 
 struct bt_stats {
 	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_failed, fills_slow,
-		steps, fpu_loads, host_faults, interp[INSN__COUNT];
+		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT];
 };
 
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
@@ -150,6 +150,8 @@ struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t 
 /* fpu.c */
 void bt_fpu_load(struct bt_state *bt);
 void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
+/* stats.c */
+unsigned bt_counters(const struct cpu *c, struct counter *out, unsigned max);
 /* signal.c */
 int bt_signals_open(void);
 extern __thread struct bt_state *bt_running;

@@ -166,6 +166,11 @@ encode(struct tr *t, const struct insn *in, const uint8_t *raw, const struct fie
 	bool byte_reg = false;
 	unsigned k;
 
+	if ((in->prefixes & PFX_vex) && !f->modrm) {	/* vzeroupper */
+		for (k = 0; k < in->len; k++)
+			e8(e, raw[k]);
+		return;
+	}
 	if (in->prefixes & PFX_vex) {
 		e_vex(e, raw[in->opcode_at - 1] & 3, (in->rex & REX_W) != 0, in->vex_l != 0, in->map, in->opcode, reg, v, rm);
 	} else {

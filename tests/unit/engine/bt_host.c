@@ -203,7 +203,8 @@ vector(void)
 	int x = any_reg(), y = any_reg();
 	bool mem = rnd(2);
 
-	switch (rnd(8)) {
+	switch (rnd(9)) {
+	case 8: b(0xc5), b(0xf8), b(0x77); break;						/* vzeroupper */
 	case 0: form(0, 0, 1, 0x10 | rnd(2), x, y, mem); break;				/* movups */
 	case 1: form(0xf3, 0, 1, 0x6f | rnd(2) << 4, x, y, mem); break;			/* movdqu */
 	case 2: form(0x66, 0, 1, packed[rnd(10)], x, y, false); break;

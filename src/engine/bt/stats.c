@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/stats.c - what the translator counted, for `--stats`. */
+#include "engine/bt/bt.h"
+
+/* Instructions that were interpreted, most frequent first, as far as there is room. */
+static unsigned
+fallbacks(const struct bt_state *bt, struct counter *out, unsigned n, unsigned max)
+{
+	uint64_t limit = UINT64_MAX, best;
+	unsigned id, pick;
+
+	while (n < max) {
+		best = 0;
+		pick = INSN__COUNT;
+		for (id = 0; id < INSN__COUNT; id++) {
+			if (bt->stats.interp[id] > best && bt->stats.interp[id] < limit) {
+				best = bt->stats.interp[id];
+				pick = id;
+			}
+		}
+		if (pick == INSN__COUNT)
+			break;
+		limit = best;
+		out[n].name = insn_info[pick].name;
+		out[n++].count = best;
+	}
+	return n;
+}
+
+unsigned
+bt_counters(const struct cpu *c, struct counter *out, unsigned max)
+{
+	const struct bt_state *bt = c->bt;
+	const struct bt_stats *s = &bt->stats;
+	const struct counter all[] = {
+		{ "bt blocks", s->blocks }, { "bt instructions", s->insns }, { "bt code bytes", (uint64_t)(bt->free - bt->first) },
+		{ "bt pages", bt->npages }, { "bt flushes", s->flushes }, { "bt blocks dropped", s->dropped },
+		{ "bt entries", s->entries }, { "bt links", s->links }, { "bt indirect misses", s->indirect },
+		{ "bt polls taken", s->polls }, { "bt TLB fills", s->fills }, { "bt TLB fills refused", s->fills_failed },
+		{ "bt TLB page walks", s->fills_slow }, { "bt FPU loads", s->fpu_loads }, { "bt host faults", s->host_faults },
+		{ "bt interpreted", s->steps }, { "bt first in block", s->first }, { "bt not translatable", s->nomode },
+		{ "bt mapping flushes", s->flushed }, { "bt exits unlinked", s->unlinked },
+	};
+	unsigned n = 0;
+
+	for (; n < sizeof(all) / sizeof(*all) && n < max; n++)
+		out[n] = all[n];
+	return fallbacks(bt, out, n, max);
+}
