@@ -36,7 +36,10 @@ $B/libregent.a: $(LIB:%.c=$B/%.o)
 	rm -f $@ && $(AR) qcs $@ $^
 
 # The guest's vector registers stay in the host's while these run.
-$B/src/engine/bt/%.o: CFLAGS += -mgeneral-regs-only
+LIGHT := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
+$B/src/engine/bt/%.o: CFLAGS += $(LIGHT)
+$B/src/cpu/%.o: CFLAGS += $(LIGHT)
+$B/src/mem/%.o: CFLAGS += $(LIGHT)
 
 $B/%.o: %.c
 	@mkdir -p $(@D)

@@ -40,12 +40,14 @@ spans(struct cpu *c, uint64_t lin, unsigned size, unsigned acc, struct span s[2]
 static void
 copy(void *to, const void *from, unsigned size)
 {
+	size_t left = size;	/* no memcpy: it uses vector registers, which may be the guest's */
+
 	switch (size) {
 	case 1: memcpy(to, from, 1); break;
 	case 2: memcpy(to, from, 2); break;
 	case 4: memcpy(to, from, 4); break;
 	case 8: memcpy(to, from, 8); break;
-	default: memcpy(to, from, size);
+	default: __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(left) : : "memory");
 	}
 }
 

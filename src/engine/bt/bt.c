@@ -40,7 +40,7 @@ mode_of(const struct cpu *c)
 	uint32_t m;
 
 	if (c->mode != MODE_long64 || (r->rflags & (rflags_tf_MASK | rflags_df_MASK | rflags_rf_MASK)) ||
-	    (r->dr7 & DR7_ENABLE) || r->interruptibility != 0 || (cr0_am(r) && rflags_ac(r) && c->cpl == 3))
+	    (r->dr7 & DR7_ENABLE) || (r->interruptibility & SHADOW_mov_ss) || (cr0_am(r) && rflags_ac(r) && c->cpl == 3))
 		return BM_none;
 	m = (c->cpl == 3 ? BM_user : 0) | (uint32_t)c->tlb_view << BM_VIEW_SHIFT | fpu_mode(c);
 	if (cr4_fsgsbase(r))
@@ -109,13 +109,7 @@ page_at(struct bt_state *bt, uint64_t rip)
 
 	if (*slot != 0 && bt->pages[*slot - 1].vpage == (rip & PAGE_MASK))
 		return &bt->pages[*slot - 1];
-	e = &bt->c->code[bt->c->cpl == 3 ? CODE_user : CODE_super][rip >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
-	if (e->tag != (rip & PAGE_MASK)) {
-		bt_fpu_unload(bt);
-		if (lin_code_slow(bt->c, rip, &e) != OK)
-			return NULL;
-	}
-	if (e->host == NULL)
+	if (lin_code(bt->c, rip, &e) != OK || e->host == NULL)
 		return NULL;
 	pg = bt_page_get(bt, rip & PAGE_MASK, e->gpa);
 	if (pg == NULL) {
@@ -204,18 +198,24 @@ attend(struct bt_state *bt)
 		serve_written(bt);
 }
 
-/* For statistics: what stands at rip and can't be translated. */
-static void
-count_first(struct bt_state *bt)
+/* An instruction for C, which needs no interpreter. True: it does. */
+static bool
+light(struct bt_state *bt, const struct bt_exit *x)
 {
-	const struct code_entry *e;
-	struct insn in;
-	uint64_t rip = bt->c->r.rip;
+	struct cpu *c = bt->c;
 
-	bt->stats.first++;
-	if (lin_code(bt->c, rip, &e) == OK && e->host != NULL &&
-	    insn_decode(e->host + (rip & ~PAGE_MASK), PAGE_SIZE - (rip & ~PAGE_MASK), ISA_64, &in) > 0)
-		bt->stats.interp[in.id]++;
+	switch (bt_light(c, &bt->light[x->patch])) {
+	case LIGHT_done:
+		bt->stats.light++;
+		c->retired++;
+		return false;
+	case LIGHT_fault:
+		return true;	/* rare: raised again, and delivered, there */
+	default:
+		bt->stats.light_refused++;
+		bt->stats.interp[x->insn_id]++;
+		return true;
+	}
 }
 
 /* What comes after translated code was left; true: interpret the instruction at rip. */
@@ -235,6 +235,8 @@ left(struct bt_state *bt, uint32_t why)
 		return true;
 	}
 	bt->c->r.rip = x->target;
+	if (x->kind == BX_light)
+		return light(bt, x);
 	if (x->kind == BX_interp) {
 		bt->stats.interp[x->insn_id]++;
 		return true;
@@ -259,6 +261,7 @@ run(struct cpu *c, struct vexit *x)
 {
 	struct bt_state *bt = c->bt;
 	struct bt_block *b;
+	uint64_t start, shadow;
 	uint32_t why, m;
 	bool step = false, first = true;
 	int err = 0;
@@ -275,8 +278,6 @@ run(struct cpu *c, struct vexit *x)
 			mode_set(bt, m);
 			b = block_at(bt, c->r.rip);
 			step = b == NULL;
-			if (step)
-				count_first(bt);
 		} else if (!step) {
 			bt->stats.nomode++;
 		}
@@ -287,11 +288,17 @@ run(struct cpu *c, struct vexit *x)
 			continue;
 		}
 		bt->now->target[bt_target_index(c->r.rip)] = (struct bt_target){ c->r.rip, bt_rx(bt, b->land) };
+		start = c->r.rip;
+		shadow = c->r.interruptibility;
+		c->r.interruptibility = 0;
 		flags_in(bt);
 		bt->stats.entries++;
-		why = bt->enter(bt_rx(bt, b->land));
+		/* Behind STI no look at events before the next instruction is done. */
+		why = bt->enter(bt_rx(bt, shadow != 0 ? b->saved : b->land));
 		flags_out(bt);
 		step = left(bt, why);
+		if (step && c->r.rip == start)
+			c->r.interruptibility = shadow;
 	}
 	bt_fpu_unload(bt);
 	return err;
@@ -302,6 +309,7 @@ bt_run(struct cpu *c, struct vexit *x)
 {
 	int err;
 
+	bt_ops_wrap(c->bt);
 	__asm__ volatile("wrgsbase %0" : : "r"(c) : "memory");
 	bt_running = c->bt;
 	err = run(c, x);
@@ -326,18 +334,14 @@ bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 	struct tlb *tlb = &c->tlb[c->tlb_view];
 	unsigned size = info & FILL_SIZE, at = lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
 	struct tlb_entry *e = &((info & FILL_write) ? tlb->write : tlb->read)[at];
-	bool live = bt->fpu_live, saved;
+	bool saved;
 	uint64_t page = lin & PAGE_MASK;
 	int res = OK;
 
 	bt->stats.fills++;
 	if (e->tag != page && ((lin + size - 1) & PAGE_MASK) == page) {
 		bt->stats.fills_slow++;
-		if (live)
-			bt_fpu_unload(bt);
 		lin_hva_slow(c, lin, size, info & FILL_write ? ACC_write : ACC_read, &res);
-		if (live)
-			bt_fpu_load(bt);
 	}
 	if (res == OK && e->tag == ((lin + size - 1) & PAGE_MASK) && e->tag == page) {
 		if (info & FILL_stack)
@@ -351,6 +355,14 @@ bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 
 /* ---- what others tell ---- */
 
+/* memset without vector registers. */
+static void
+forget(void *p, size_t n)
+{
+	n /= sizeof(uint64_t);
+	__asm__ volatile("rep stosq" : "+D"(p), "+c"(n) : "a"(0ull) : "memory");
+}
+
 static void
 flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
 {
@@ -361,7 +373,7 @@ flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
 	bt->stats.flushed++;
 	for (i = 0; i < BT_CTXS; i++)
 		if (bt->ctx[i].used)
-			memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
+			forget(bt->ctx[i].slot, sizeof(bt->ctx[i].slot));
 }
 
 static void
@@ -394,6 +406,8 @@ bt_close(struct cpu *c)
 	if (bt == NULL)
 		return;
 	c->flushed = NULL;
+	if (c->ops == &bt->ops)
+		c->ops = bt->lower;
 	c->bt = NULL;
 	if (bt->watcher.code_written != NULL)
 		mem_unwatch(c->mem, &bt->watcher);

@@ -62,7 +62,7 @@ struct bt_block {
 };
 
 /* A place where translated code leaves its block for a known address. */
-enum bt_exit_kind { BX_link, BX_link_saved, BX_link_land, BX_interp, BX_poll };
+enum bt_exit_kind { BX_link, BX_link_saved, BX_link_land, BX_interp, BX_light, BX_poll };
 struct bt_exit {
 	uint64_t target;		/* rip */
 	uint32_t patch, stub;		/* offsets: the rel32, and where it points when not linked; 0: none */
@@ -77,7 +77,7 @@ struct bt_exit {
 enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
 
 struct bt_stats {
-	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_failed, fills_slow,
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_failed, fills_slow, light, light_refused,
 		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT];
 };
 
@@ -100,13 +100,16 @@ struct bt_state {
 	struct bt_block *blocks;
 	struct bt_exit *exits;
 	uint32_t *side;			/* struct rows: see SIDE_* */
-	uint32_t npages, nblocks, nexits, nside;
+	struct insn *light;		/* of BX_light exits: exit.patch is the index */
+	uint32_t npages, nblocks, nexits, nside, nlight;
 	uint32_t *page_hash, *phys_hash, *block_hash, *block_chain;
 
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
 	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_fpu;
 
+	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
+	const struct cpu_ops *lower;	/* the machine's */
 	struct mem_watcher watcher;
 	pthread_mutex_t written_lock;
 	_Atomic bool written;		/* written_page[] has something, or overflowed */
@@ -120,7 +123,7 @@ struct bt_state {
  * the guest instruction's offset in its page. */
 enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
 
-enum { PAGES_MAX = 1 << 16, BLOCKS_MAX = 1 << 18, EXITS_MAX = 1 << 20, SIDE_MAX = 1 << 22,
+enum { PAGES_MAX = 1 << 16, BLOCKS_MAX = 1 << 18, EXITS_MAX = 1 << 20, SIDE_MAX = 1 << 22, LIGHT_MAX = 1 << 16,
 	HASH_SIZE = 1 << 16, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
 
 static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }
@@ -150,6 +153,12 @@ struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t 
 /* fpu.c */
 void bt_fpu_load(struct bt_state *bt);
 void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
+/* light.c */
+enum light { LIGHT_done, LIGHT_fault /* cpu->fault is to be delivered */, LIGHT_interp };
+bool bt_is_light(const struct insn *in);
+enum light bt_light(struct cpu *c, const struct insn *in);
+/* ops.c: the machine's functions, with the guest's FPU state put away first */
+void bt_ops_wrap(struct bt_state *bt);
 /* stats.c */
 unsigned bt_counters(const struct cpu *c, struct counter *out, unsigned max);
 /* signal.c */

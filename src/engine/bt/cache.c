@@ -37,11 +37,13 @@ bt_cache_open(struct bt_state *bt)
 	bt->blocks = array_open(BLOCKS_MAX * sizeof(*bt->blocks));
 	bt->exits = array_open(EXITS_MAX * sizeof(*bt->exits));
 	bt->side = array_open(SIDE_MAX * sizeof(*bt->side));
+	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->block_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
+	    bt->light == NULL ||
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
 		return -1;
 	bt->nexits = LEFT__EXITS;
@@ -55,6 +57,7 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->blocks, BLOCKS_MAX * sizeof(*bt->blocks));
 	array_close(bt->exits, EXITS_MAX * sizeof(*bt->exits));
 	array_close(bt->side, SIDE_MAX * sizeof(*bt->side));
+	array_close(bt->light, LIGHT_MAX * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->block_hash, HASH_SIZE * sizeof(uint32_t));
@@ -75,7 +78,7 @@ bt_flush(struct bt_state *bt)
 		bt->ctx[i].target[0].rip = 1;	/* 0 is an address like any other; 1 never stands here */
 		memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
 	}
-	bt->npages = bt->nblocks = bt->nside = 0;
+	bt->npages = bt->nblocks = bt->nside = bt->nlight = 0;
 	bt->nexits = LEFT__EXITS;
 	bt->free = bt->first;
 	bt->stats.flushes++;

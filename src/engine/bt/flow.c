@@ -161,9 +161,14 @@ indirect(struct tr *t)
 void
 tr_interp(struct tr *t, struct tr_insn *i)
 {
-	uint32_t id = exit_new(t, BX_interp, tr_rip(t, i));
+	bool light = bt_is_light(&i->in) && !((t->mode & BM_counted) && (insn_info[i->in.id].flags & IF_string));
+	uint32_t id = exit_new(t, light ? BX_light : BX_interp, tr_rip(t, i));
 
 	t->bt->exits[id].insn_id = i->in.id;
+	if (light) {
+		t->bt->exits[id].patch = t->bt->nlight;
+		t->bt->light[t->bt->nlight++] = i->in;
+	}
 	leave_with(t, id, t->fl == FL_saved);
 }
 

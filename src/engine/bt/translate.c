@@ -123,7 +123,8 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 	unsigned k;
 
 	if ((size_t)(bt->free - bt->code.rw) + BLOCK_ROOM > bt->code.size || bt->nblocks == BLOCKS_MAX ||
-	    bt->nexits + ROOM_EXITS > EXITS_MAX || bt->nside + ROOM_SIDE > SIDE_MAX)
+	    bt->nexits + ROOM_EXITS > EXITS_MAX || bt->nside + ROOM_SIDE > SIDE_MAX ||
+	    bt->nlight + TR_INSNS > LIGHT_MAX)
 		return BT_FULL;
 	t->bt = bt;
 	t->c = bt->c;
@@ -137,7 +138,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 	if (t->bytes == NULL)
 		return NULL;
 	tr_plan(t, (unsigned)(rip & ~PAGE_MASK));
-	if (t->n == 0 || t->i[0].kind == TK_interp)
+	if (t->n == 0)
 		return NULL;
 	t->b = &bt->blocks[bt->nblocks];
 	*t->b = (struct bt_block){ .rip = rip, .page = bt_page_id(bt, pg), .side = bt->nside, .insns = (uint16_t)t->n };
