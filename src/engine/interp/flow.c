@@ -41,6 +41,18 @@ HANDLER(jmp_m) { uint64_t to; LOAD(64, to); GO(to); }
 CC_16(JCC)
 static iop_fn *const jcc_table[16] = { CC_16(JCC_ROW) };
 
+/* Outside of 64-bit mode: disp is the mask of the operand size. */
+#define GO32(to_) do { \
+	uint64_t go_ = (uint32_t)(to_) & (uint32_t)op->disp; \
+	if (unlikely(go_ > c->r.cs_limit)) return bad_target(c, op); \
+	c->r.rip = go_; c->retired += op->idx + 1u; return RUN_next; } while (0)
+
+HANDLER(jmp32_rel) { GO32(c->r.rip + op->imm); }
+#define JCC32(cc) HANDLER(jcc32_##cc) { if (flags_cc(c->hot.fl, cc)) GO32(c->r.rip + op->imm); NEXT; }
+#define JCC32_ROW(cc) jcc32_##cc,
+CC_16(JCC32)
+static iop_fn *const jcc32_table[16] = { CC_16(JCC32_ROW) };
+
 /* Push the return address, which is disp from the block's start, and go. */
 static int __attribute__((noinline))
 call_slow(struct cpu *c, const struct iop *op, uint64_t to, uint64_t next)
@@ -110,11 +122,23 @@ set_target(struct lower *l)
 	l->op->disp = l->off + l->in->len;
 }
 
+static void
+set_target32(struct lower *l)
+{
+	l->op->imm = l->in->imm + l->off + l->in->len;
+	l->op->disp = l->in->osize == 2 ? 0xffff : -1;
+}
+
 bool
 lower_jmp(struct lower *l)
 {
 	uint8_t kind = l->in->op[0].kind;
 
+	if (l->c->mode != MODE_long64 && kind == OPND_rel) {
+		set_target32(l);
+		l->op->fn = jmp32_rel;
+		return true;
+	}
 	if (!is_plain64(l))
 		return false;
 	if (kind == OPND_rel)
@@ -126,9 +150,14 @@ lower_jmp(struct lower *l)
 bool
 lower_jcc(struct lower *l)
 {
+	if (l->c->mode != MODE_long64) {
+		set_target32(l);
+		l->op->fn = jcc32_table[l->in->cc];
+		return true;
+	}
 	set_target(l);
 	l->op->fn = jcc_table[l->in->cc];
-	return l->c->mode == MODE_long64 && l->in->osize == 8;
+	return l->in->osize == 8;
 }
 
 bool

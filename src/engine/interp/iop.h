@@ -107,7 +107,7 @@ struct lower {
 	struct block *block;
 	unsigned n;			/* iops so far */
 	struct iop *op;			/* the iop being made; operands and position are filled in */
-	const struct insn *in;
+	struct insn *in;
 	const struct cpu *c;
 	uint16_t off;			/* of the instruction */
 	uint8_t idx;
@@ -252,6 +252,18 @@ iop_read_ptr(struct cpu *c, uint64_t lin, unsigned size)
 	uint64_t lin_ = iop_lin(c, op); void *p_ = iop_write_ptr(c, lin_, (bits) / 8); \
 	if (unlikely(p_ == NULL)) return iop_store_slow(c, op, lin_, (var), (bits) / 8); \
 	__builtin_memcpy(p_, &(var), (bits) / 8); NEXT; } while (0)
+
+/* ---- outside of 64-bit mode ---- */
+
+/* The usual segment: present, data, writable, expand-up, with [off, off + size) within its limit. */
+static inline bool
+seg_is_plain(const struct segreg *s, uint64_t off, unsigned size)
+{
+	enum { LOOK = ATTR_unusable | ATTR_p | ATTR_s | ATTR_code | ATTR_down | ATTR_write,
+		PLAIN = ATTR_p | ATTR_s | ATTR_write };
+
+	return (s->attr & LOOK) == PLAIN && off + size - 1 <= s->limit;
+}
 
 /* ---- for exec functions: operands of an instruction ---- */
 

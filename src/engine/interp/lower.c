@@ -65,6 +65,22 @@ HANDLER(privileged)
 	return iop_fault(c, op);
 }
 
+/* A memory operand outside of 64-bit mode, without alignment checks: hot.ea. */
+HANDLER(address32)
+{
+	const struct insn *in = op->in;
+	const struct segreg *s = &c->r.seg[in->seg];
+	uint64_t off = insn_offset(c, in);
+
+	if (unlikely(!seg_is_plain(s, off, op->src))) {
+		if (insn_lin(c, in, op->src, op->dst, &c->hot.ea))
+			return iop_fault(c, op);
+		NEXT;
+	}
+	c->hot.ea = (uint32_t)(s->base + off);
+	NEXT;
+}
+
 /* A memory operand that needs segment limits, 16- or 32-bit wrapping, or alignment: hot.ea. */
 HANDLER(address)
 {
@@ -215,6 +231,13 @@ lower_address(const struct lower *l, struct iop *op)
 	return op->disp == disp;
 }
 
+/* What names memory without accessing it. */
+static bool
+is_address_only(uint16_t id)
+{
+	return id == INSN_lea || id == INSN_nop;
+}
+
 /* Operand registers, and the memory operand m (or -1). False: only exec can do it. */
 static bool
 lower_operands(struct lower *l, int m)
@@ -223,8 +246,8 @@ lower_operands(struct lower *l, int m)
 	bool simple = l->c->mode == MODE_long64 && in->asize == 8 && !(l->block->key & KEY_ac);
 	struct iop *op;
 
-	if (m >= 0 && in->id != INSN_lea && !(simple && lower_address(l, &l->block->op[l->n]))) {
-		op = lower_add(l, address);
+	if (m >= 0 && !is_address_only(in->id) && !(simple && lower_address(l, &l->block->op[l->n]))) {
+		op = lower_add(l, l->c->mode != MODE_long64 && !(l->block->key & KEY_ac) ? address32 : address);
 		op->in = lower_keep(l);
 		op->src = in->op[m].size;
 		op->dst = in->op[m].access & OPND_w ? ACC_write : ACC_read;
@@ -237,7 +260,7 @@ lower_operands(struct lower *l, int m)
 		op->src = (uint8_t)opnd_off(&in->op[1]);
 	op->base = OFFSET(hot.ea);
 	op->index = op->segbase = OFFSET(hot.zero);
-	if (m < 0 || (op > l->block->op && op[-1].fn == address && op[-1].idx == op->idx))
+	if (m < 0 || (op > l->block->op && op[-1].idx == op->idx && (op[-1].fn == address || op[-1].fn == address32)))
 		return true;
 	if (in->seg == SEG_fs || in->seg == SEG_gs)
 		op->segbase = in->seg == SEG_fs ? OFFSET(r.fs_base) : OFFSET(r.gs_base);
@@ -263,12 +286,27 @@ lower_exec(struct lower *l, const struct lower_row *row)
 	op->in = lower_keep(l);
 }
 
+/* Where a prefix made a newer instruction of an old one, a processor without it does the old one. */
+static uint16_t
+id_known(const struct cpu_model *m, uint16_t id)
+{
+	if (id == INSN_tzcnt && !cpu_has(m, CPUF_bmi1))
+		return INSN_bsf;
+	if (id == INSN_lzcnt && !cpu_has(m, CPUF_abm))
+		return INSN_bsr;
+	return id == INSN_wbnoinvd && !cpu_has(m, CPUF_wbnoinvd) ? INSN_wbinvd : id;
+}
+
 void
 lower_insn(struct lower *l)
 {
-	const struct insn *in = l->in;
-	const struct lower_row *row = &lower_table[in->id];
+	const struct lower_row *row;
+	const struct insn *in;
 	unsigned before;
+
+	l->in->id = id_known(l->c->model, l->in->id);
+	in = l->in;
+	row = &lower_table[in->id];
 
 	if (in->len > INSN_MAX) {
 		lower_add(l, too_long);

@@ -306,6 +306,47 @@ HANDLER(leave)
 	NEXT;
 }
 
+/* ---- 32-bit stacks, 4 bytes: an ordinary SS, else by the exec function ---- */
+
+static inline bool
+stack_is_plain32(const struct cpu *c, uint32_t sp)
+{
+	return (c->r.ss_attr & ATTR_db) && seg_is_plain(&c->r.seg[SEG_ss], sp, 4);
+}
+
+#define PUSH32(val_) do { \
+	uint32_t v_ = (uint32_t)(val_), sp_ = (uint32_t)c->r.rsp - 4; void *p_; \
+	if (unlikely(!stack_is_plain32(c, sp_))) return iop_exec(c, op, exec_push); \
+	p_ = iop_write_ptr(c, (uint32_t)(c->r.ss_base + sp_), 4); \
+	if (unlikely(p_ == NULL)) return iop_exec(c, op, exec_push); \
+	__builtin_memcpy(p_, &v_, 4); c->r.rsp = sp_; NEXT; } while (0)
+
+HANDLER(push32_r) { PUSH32(REG32(op->dst)); }
+HANDLER(push32_i) { PUSH32(op->in->imm); }
+
+HANDLER(pop32_r)
+{
+	uint32_t sp = (uint32_t)c->r.rsp, v;
+	const void *p;
+
+	if (unlikely(!stack_is_plain32(c, sp)) ||
+	    unlikely((p = iop_read_ptr(c, (uint32_t)(c->r.ss_base + sp), 4)) == NULL))
+		return iop_exec(c, op, exec_pop);
+	__builtin_memcpy(&v, p, 4);
+	c->r.rsp = sp + 4;
+	SET32(op->dst, v);
+	NEXT;
+}
+
+static bool
+is_plain32(struct lower *l)
+{
+	if (l->c->mode == MODE_long64 || l->in->osize != 4 || (l->block->key & KEY_ac))
+		return false;
+	l->op->in = lower_keep(l);
+	return true;
+}
+
 static bool
 is_plain64(const struct lower *l)
 {
@@ -317,6 +358,10 @@ lower_push(struct lower *l)
 {
 	uint8_t kind = l->in->op[0].kind;
 
+	if (kind != OPND_mem && is_plain32(l)) {
+		l->op->fn = kind == OPND_reg ? push32_r : push32_i;
+		return true;
+	}
 	l->op->fn = kind == OPND_reg ? push_r : kind == OPND_mem ? push_m : push_i;
 	return is_plain64(l);
 }
@@ -324,6 +369,10 @@ lower_push(struct lower *l)
 bool
 lower_pop(struct lower *l)
 {
+	if (l->in->op[0].kind == OPND_reg && is_plain32(l)) {
+		l->op->fn = pop32_r;
+		return true;
+	}
 	l->op->fn = pop_r;
 	return is_plain64(l) && l->in->op[0].kind == OPND_reg;
 }

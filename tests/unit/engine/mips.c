@@ -16,9 +16,9 @@ seconds(void)
 }
 
 static double
-mips(const char *what, const char *code, size_t n)
+mips(const char *what, enum rig_mode mode, const char *code, size_t n)
 {
-	struct rig *g = rig_open(&interp_engine, RIG_long);
+	struct rig *g = rig_open(&interp_engine, mode);
 	double start = seconds(), rate;
 
 	rig_code(g, code, n);
@@ -35,14 +35,21 @@ mips(const char *what, const char *code, size_t n)
 static void
 register_loop_is_fast(void)
 {
-	CHECK(mips("register loop", "\x48\x01\xd8\x31\xc2\x4c\x8d\x04\x50\x48\xff\xc9\x75\xf2\xf4", 15) > MIPS_LEAST);
+	CHECK(mips("register loop", RIG_long, "\x48\x01\xd8\x31\xc2\x4c\x8d\x04\x50\x48\xff\xc9\x75\xf2\xf4", 15) > MIPS_LEAST);
 }
 
 /* l: mov rax,[rsi+8]; add [rsi],rax; push rax; pop rdx; dec rcx; jnz l; hlt */
 static void
 memory_loop_is_fast(void)
 {
-	CHECK(mips("memory loop", "\x48\x8b\x46\x08\x48\x01\x06\x50\x5a\x48\xff\xc9\x75\xf2\xf4", 15) > MIPS_LEAST / 2);
+	CHECK(mips("memory loop", RIG_long, "\x48\x8b\x46\x08\x48\x01\x06\x50\x5a\x48\xff\xc9\x75\xf2\xf4", 15) > MIPS_LEAST / 2);
+}
+
+/* l: mov eax,[esi+8]; add [esi],eax; push eax; pop edx; dec ecx; jnz l; hlt */
+static void
+legacy_loop_is_fast(void)
+{
+	CHECK(mips("32-bit memory loop", RIG_prot32, "\x8b\x46\x08\x01\x06\x50\x5a\x49\x75\xf6\xf4", 11) > MIPS_LEAST / 4);
 }
 
 int
@@ -50,5 +57,6 @@ main(void)
 {
 	RUN(register_loop_is_fast);
 	RUN(memory_loop_is_fast);
+	RUN(legacy_loop_is_fast);
 	return check_done();
 }
