@@ -6,6 +6,9 @@
  * with the value that was judged; when an entry changed meanwhile, the walk starts again.
  *
  * Entries that are not in RAM read as all ones.
+ *
+ * Most walks end at a last-level table that was used before: for 4-level paging those are cached,
+ * and when the entry there needs no A or D and allows the access, that is the whole walk.
  */
 #include "cpu/paging.h"
 #include "cpu/cpuid.h"
@@ -210,6 +213,55 @@ mark(struct cpu *c, const struct entry *path, unsigned n, bool write, enum forma
 	return true;
 }
 
+static struct table_entry *
+table_slot(struct cpu *c, uint64_t lin)
+{
+	return &c->paging_state->table[lin >> SHIFT_2M & (TABLE_ENTRIES - 1)];
+}
+
+void
+paging_flush(struct cpu *c)
+{
+	struct paging_state *s = c->paging_state;
+
+	for (; s->tables_used != 0; s->tables_used &= s->tables_used - 1)
+		s->table[__builtin_ctzll(s->tables_used)].tag = TLB_EMPTY;
+}
+
+/* path[0..2] are the entries above the last of four levels. */
+static void
+remember_table(struct cpu *c, uint64_t lin, const struct entry *path)
+{
+	const uint64_t all = path[0].val & path[1].val & path[2].val;
+	const uint8_t *host = mem_get(c->mem, path[2].val & PTE_addr, PAGE_SIZE);
+
+	if (host == NULL)
+		return;
+	c->paging_state->tables_used |= 1ull << (lin >> SHIFT_2M & (TABLE_ENTRIES - 1));
+	*table_slot(c, lin) = (struct table_entry){ .tag = lin >> SHIFT_2M << SHIFT_2M,
+		.host = (const uint64_t *)(const void *)host, .user = all & PTE_u, .writable = all & PTE_w,
+		.nx = (path[0].val | path[1].val | path[2].val) & PTE_nx };
+}
+
+/* The short walk; false: take the long one, which also raises the faults. */
+static bool
+short_walk(struct cpu *c, uint64_t lin, unsigned acc, struct walk *w)
+{
+	const struct table_entry *t = table_slot(c, lin);
+	const uint64_t need = PTE_p | PTE_a | (acc & ACC_write ? PTE_d : 0);
+	uint64_t e;
+
+	if (t->tag != lin >> SHIFT_2M << SHIFT_2M)
+		return false;
+	e = __atomic_load_n(&t->host[lin >> SHIFT_4K & 511], __ATOMIC_ACQUIRE);
+	if ((e & need) != need || e & reserved(c, e, SHIFT_4K, FORMAT_4level))
+		return false;
+	*w = (struct walk){ .gpa = (e & PTE_addr) | (lin & ~PAGE_MASK), .shift = SHIFT_4K,
+		.user = t->user && e & PTE_u, .writable = t->writable && e & PTE_w, .nx = t->nx || e & PTE_nx,
+		.global = e & PTE_g && cr4_pge(&c->r), .dirty = e & PTE_d };
+	return allowed(c, w, acc);
+}
+
 int
 paging_translate(struct cpu *c, uint64_t lin, unsigned acc, struct walk *w)
 {
@@ -223,6 +275,8 @@ paging_translate(struct cpu *c, uint64_t lin, unsigned acc, struct walk *w)
 			.dirty = true };
 		return OK;
 	}
+	if (f == FORMAT_4level && short_walk(c, lin, acc, w))
+		return OK;
 	if (c->lma && !canonical(c, lin))
 		return cpu_raise_error(c, VEC_gp, 0);
 	do {
@@ -233,6 +287,8 @@ paging_translate(struct cpu *c, uint64_t lin, unsigned acc, struct walk *w)
 			return cpu_raise_pf(c, lin, PF_p | pf_access(c, acc));
 	} while (!mark(c, path, n, acc & ACC_write, f));
 	w->dirty |= (acc & ACC_write) != 0;
+	if (n == LEVELS_MAX)
+		remember_table(c, lin, path);
 	return OK;
 }
 

@@ -31,11 +31,26 @@ struct code_seen {
 	bool local, global;		/* any that is not global; any that is */
 };
 
+/* Last-level tables of 4-level paging, by 2 MiB of linear addresses: what the architecture calls a
+ * paging-structure cache. All go with any flush, whatever its scope. */
+enum { TABLE_BITS = 6, TABLE_ENTRIES = 1 << TABLE_BITS };
+struct table_entry {
+	uint64_t tag;			/* linear address of the 2 MiB; or TLB_EMPTY */
+	const uint64_t *host;		/* the table */
+	bool user, writable, nx;	/* of the levels above */
+};
+
+static_assert(TABLE_ENTRIES == 64, "tables_used");
+
+enum { LARGE_SIZES = 3 /* 2 MiB, 4 MiB, 1 GiB */ };
 enum { SHOOT_PAGES = 16 };
 struct paging_state {
 	uint64_t pdpte[4];		/* PAE: loaded with CR3 */
 	struct tlb_notes read[TLB_VIEWS], write[TLB_VIEWS], code[CODE_VIEWS];
 	struct code_seen seen[CODE_VIEWS];
+	struct table_entry table[TABLE_ENTRIES];
+	uint64_t tables_used;		/* a bit per entry */
+	uint64_t large_seen[LARGE_SIZES];	/* by hash of the large page's number: one was in the TLB */
 	struct code_entry device;	/* lin_code's answer for a page that is not RAM */
 
 	/* Requests of other vCPUs to give up write entries; the registry's lock guards the list. */
@@ -48,6 +63,8 @@ struct paging_state {
 
 /* FAULT with #PF or #GP (not canonical) raised. Sets A, and D for a write. */
 int MUST_CHECK paging_translate(struct cpu *c, uint64_t lin, unsigned acc, struct walk *w);
+
+void paging_flush(struct cpu *c);	/* the table cache */
 
 /* Reads the four PDPTEs of PAE paging from cr3; false, and nothing loaded, when a reserved bit is set. */
 bool paging_load_pdptes(struct cpu *c, uint64_t cr3);

@@ -41,10 +41,42 @@ index_of(uint64_t lin)
 	return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
 }
 
+static const uint8_t large_shift[LARGE_SIZES] = { 21, 22, 30 };
+
+static uint64_t
+large_bit(uint64_t lin, unsigned size)
+{
+	return 1ull << (lin >> large_shift[size] & 63);
+}
+
 static void
-note(struct tlb_notes *n, unsigned i, const struct walk *w)
+see_large(struct paging_state *s, uint64_t lin, const struct walk *w)
+{
+	unsigned n;
+
+	for (n = 0; n < LARGE_SIZES; n++)
+		if (w->shift == large_shift[n])
+			s->large_seen[n] |= large_bit(lin, n);
+}
+
+static bool
+seen_large(const struct paging_state *s, uint64_t lin)
+{
+	unsigned n;
+
+	for (n = 0; n < LARGE_SIZES; n++)
+		if (s->large_seen[n] & large_bit(lin, n))
+			return true;
+	return false;
+}
+
+static void
+note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w)
 {
 	uint64_t bit = 1ull << (i % 64);
+
+	if (w->shift != PAGE_SHIFT)
+		see_large(c->paging_state, lin, w);
 
 	n->used[i / 64] |= bit;
 	n->global[i / 64] = w->global ? n->global[i / 64] | bit : n->global[i / 64] & ~bit;
@@ -77,15 +109,13 @@ drop_all(struct array *a, bool globals)
 		drop_word(a, word, globals ? UINT64_MAX : ~a->notes->global[word]);
 }
 
-/* The entry of the page of lin, and every entry made from the same large page. */
+/* Every entry made from the large page of lin. */
 static void
-drop_page(struct array *a, uint64_t lin)
+drop_large(struct array *a, uint64_t lin)
 {
-	unsigned word, i = index_of(lin);
+	unsigned word, i;
 	uint64_t left;
 
-	if (a->tag[i * a->stride] == (lin & PAGE_MASK))
-		drop_index(a, i);
 	for (word = 0; word < TLB_WORDS; word++)
 		for (left = a->notes->used[word] & a->notes->large[word]; left != 0; left &= left - 1) {
 			i = word * 64 + (unsigned)__builtin_ctzll(left);
@@ -149,6 +179,7 @@ tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
 
 	for (view = 0; view < TLB_VIEWS; view++)
 		c->tlb[view].stack.tag = TLB_EMPTY;
+	paging_flush(c);
 	if (c->flushed != NULL)
 		c->flushed(c, what, lin);
 }
@@ -156,12 +187,16 @@ tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
 void
 tlb_flush_page(struct cpu *c, uint64_t lin)
 {
+	bool large = seen_large(c->paging_state, lin);
 	struct array a;
 	unsigned i;
 
 	for (i = 0; i < ARRAYS; i++) {
 		a = array_at(c, i);
-		drop_page(&a, lin);
+		if (a.tag[index_of(lin) * a.stride] == (lin & PAGE_MASK))
+			drop_index(&a, index_of(lin));
+		if (large)
+			drop_large(&a, lin);
 	}
 	for (i = 0; i < CODE_VIEWS; i++)
 		if (seen_code(&c->paging_state->seen[i], lin))
@@ -179,6 +214,8 @@ tlb_flush_all(struct cpu *c, bool globals)
 		a = array_at(c, i);
 		drop_all(&a, globals);
 	}
+	if (globals)
+		memset(c->paging_state->large_seen, 0, sizeof(c->paging_state->large_seen));
 	forget_code(c, globals);
 	tell(c, globals ? FLUSH_all : FLUSH_nonglobal, 0);
 }
@@ -233,6 +270,8 @@ tlb_init(struct cpu *c)
 	}
 	for (i = 0; i < TLB_VIEWS; i++)
 		c->tlb[i].stack.tag = TLB_EMPTY;
+	c->paging_state->tables_used = UINT64_MAX;
+	paging_flush(c);
 	c->paging_state->device.tag = TLB_EMPTY;
 }
 
@@ -245,24 +284,21 @@ view_for(const struct cpu *c, unsigned acc)
 }
 
 static void
-fill(struct tlb_entry *e, struct tlb_notes *n, uint64_t lin, const uint8_t *host, const struct walk *w)
+fill(struct cpu *c, struct tlb_entry *e, struct tlb_notes *n, uint64_t lin, const uint8_t *host, const struct walk *w)
 {
 	unsigned i = index_of(lin);
 
 	e[i].tag = lin & PAGE_MASK;
 	e[i].delta = (uintptr_t)host - (lin & PAGE_MASK);
-	note(n, i, w);
+	note(c, n, i, lin, w);
 }
 
-/* p->code when the page holds code; else a write entry is made. */
 static void
-fill_write(struct cpu *c, enum tlb_view v, uint64_t lin, const uint8_t *host, const struct walk *w, struct place *p)
+fill_write(struct cpu *c, enum tlb_view v, uint64_t lin, const uint8_t *host, const struct walk *w, uint8_t flags)
 {
-	p->code = mem_page_flags(c->mem, w->gpa) & MEM_code;
-	if (p->code)
-		return;
-	mem_page_set(c->mem, w->gpa, MEM_dirty);
-	fill(c->tlb[v].write, &c->paging_state->write[v], lin, host, w);
+	if (!(flags & MEM_dirty))
+		mem_page_set(c->mem, w->gpa, MEM_dirty);
+	fill(c, c->tlb[v].write, &c->paging_state->write[v], lin, host, w);
 }
 
 int
@@ -271,7 +307,7 @@ tlb_place(struct cpu *c, uint64_t lin, unsigned acc, struct place *p)
 	enum tlb_view v = view_for(c, acc);
 	const struct tlb_entry *e = &(acc & ACC_write ? c->tlb[v].write : c->tlb[v].read)[index_of(lin)];
 	struct walk w;
-	uint8_t *host;
+	uint8_t *host, flags;
 
 	*p = (struct place){ 0 };
 	if (!(acc & ACC_exec) && e->tag == (lin & PAGE_MASK)) {
@@ -281,15 +317,16 @@ tlb_place(struct cpu *c, uint64_t lin, unsigned acc, struct place *p)
 	if (paging_translate(c, lin, acc, &w) != OK)
 		return FAULT;
 	p->gpa = w.gpa;
-	host = mem_put(c->mem, w.gpa & PAGE_MASK, PAGE_SIZE);
+	host = mem_page(c->mem, w.gpa, &flags);
 	if (host == NULL)
 		return OK;
+	p->code = flags & MEM_code;
 	p->host = host + (w.gpa & ~PAGE_MASK);
 	if (acc & ACC_exec)
 		return OK;
-	fill(c->tlb[v].read, &c->paging_state->read[v], lin, host, &w);
-	if (acc & ACC_write)
-		fill_write(c, v, lin, host, &w, p);
+	fill(c, c->tlb[v].read, &c->paging_state->read[v], lin, host, &w);
+	if (acc & ACC_write && !p->code)
+		fill_write(c, v, lin, host, &w, flags);
 	return OK;
 }
 
@@ -308,7 +345,7 @@ lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **out)
 	if (host == NULL)
 		e = &c->paging_state->device;
 	else
-		note(&c->paging_state->code[v], i, &w);
+		note(c, &c->paging_state->code[v], i, lin, &w);
 	see_code(&c->paging_state->seen[v], lin, &w);
 	*e = (struct code_entry){ .tag = lin & PAGE_MASK, .gpa = w.gpa & PAGE_MASK, .host = host };
 	*out = e;

@@ -291,6 +291,19 @@ mem_write(struct mem *m, gpa_t gpa, const void *from, size_t len)
 	return true;
 }
 
+uint8_t *
+mem_page(struct mem *m, gpa_t gpa, uint8_t *flags)
+{
+	struct region *r = region_of(m, gpa, 1);
+	uint64_t page;
+
+	if (r == NULL)
+		return NULL;
+	page = (gpa - r->base) >> PAGE_SHIFT;
+	*flags = (uint8_t)atomic_load_explicit(&r->page[page], memory_order_acquire);
+	return r->host + (page << PAGE_SHIFT);
+}
+
 uint8_t
 mem_page_flags(struct mem *m, gpa_t gpa)
 {

@@ -61,6 +61,9 @@ void mem_dirty(struct mem *m, gpa_t gpa, size_t len);
 bool mem_read(struct mem *m, gpa_t gpa, void *to, size_t len);
 bool mem_write(struct mem *m, gpa_t gpa, const void *from, size_t len);
 
+/* Both at once of the page that holds gpa: where it is, and its flags. NULL: not RAM. */
+uint8_t *mem_page(struct mem *m, gpa_t gpa, uint8_t *flags);
+
 /* The flags of the page that holds gpa (RAM only). */
 uint8_t mem_page_flags(struct mem *m, gpa_t gpa);
 void mem_page_set(struct mem *m, gpa_t gpa, uint8_t flags);

@@ -342,6 +342,53 @@ random_tables(void)
 	close_cpu();
 }
 
+/* A walk from a remembered last-level table and one from the top say the same. */
+static void
+short_walks_agree(void)
+{
+	uint64_t x = 1234567890123456789ull;
+	unsigned round, i, k, hits = 0;
+	struct cpu_fault first;
+	struct walk a, b;
+	int res;
+
+	open_cpu("regent-v1");
+	for (round = 0; round < 200; round++) {
+		next_table = TABLES;
+		memset(mem_put(c->mem, TABLES, 1 << 20), 0, 1 << 20);
+		long_mode();
+		tlb_flush_all(c, true);
+		c->r.cr4 |= x & (cr4_smep_MASK | cr4_smap_MASK);
+		for (i = 0; i < 16; i++)
+			for (k = 2; k <= 4; k++) {
+				uint64_t at = entry_of((uint64_t)i << 21 | (uint64_t)(i & 3) << 39, k);
+				x ^= x << 13; x ^= x >> 7; x ^= x << 17;
+				map((uint64_t)i << 21 | (uint64_t)(i & 3) << 39, 0);
+				phys_write(at, (phys_read(at, 8) & ~(uint64_t)(x & (W | U))) | ((x >> 9 & 7) == 0 ? NX : 0), 8);
+			}
+		for (i = 0; i < 2000; i++) {
+			x ^= x << 13; x ^= x >> 7; x ^= x << 17;
+			uint64_t n = x & 15, lin = n << 21 | (n & 3) << 39 | (x >> 4 & 7) << 12 | 0x123;
+			unsigned acc = x >> 20 & 7;
+			map(lin & PAGE_MASK, (x >> 24 & 0xff000) | (x >> 50 & 0x1ff & ~(uint64_t)PS) |
+				(x >> 60 == 3 ? 1ull << 45 : 0) | (x >> 60 == 4 ? NX : 0) | ((x >> 61) != 0 ? P : 0));
+			set_cpl(x >> 30 & 1 ? 3 : 0);
+			hits += c->paging_state->table[lin >> 21 & 63].tag == lin >> 21 << 21;
+			res = paging_translate(c, lin, acc, &a);
+			first = c->fault;
+			paging_flush(c);
+			CHECK_EQ(paging_translate(c, lin, acc, &b), res);
+			if (res == OK)
+				CHECK(a.gpa == b.gpa && a.user == b.user && a.writable == b.writable && a.nx == b.nx &&
+					a.global == b.global && a.dirty == b.dirty);
+			else
+				CHECK(first.error == c->fault.error && first.addr == c->fault.addr);
+		}
+	}
+	CHECK(hits > 1000);
+	close_cpu();
+}
+
 int
 main(void)
 {
@@ -358,5 +405,6 @@ main(void)
 	RUN(two_level);
 	RUN(pae);
 	RUN(random_tables);
+	RUN(short_walks_agree);
 	return check_done();
 }
