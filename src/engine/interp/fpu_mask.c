@@ -76,7 +76,7 @@ int
 fpu_maskmov(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 {
 	struct ymm val = { { 0 } }, mask = { { 0 } };
-	uint64_t base = c->r.rdi;
+	uint64_t base = c->r.rdi, lin;
 	unsigned i, top = c->fpu.fsw >> 11 & 7u;
 
 	if (op->pp == 0) {
@@ -92,7 +92,9 @@ fpu_maskmov(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 	}
 	if (in->asize != 8)
 		base &= in->asize == 4 ? 0xffffffffu : 0xffffu;
-	if (masked_write(c, in, base, &val, &mask, op->pp == 0 ? 8 : 16, 1) != OK)
+	/* The segment is judged even when no byte is selected. */
+	if (element(c, in, base, 0, op->pp == 0 ? 8 : 16, ACC_write, &lin) != OK
+	    || masked_write(c, in, base, &val, &mask, op->pp == 0 ? 8 : 16, 1) != OK)
 		return FAULT;
 	if (op->pp == 0) {
 		/* As every MMX instruction: TOP 0, all registers in use. */

@@ -219,7 +219,7 @@ exec_enter(struct cpu *c, const struct insn *in)
 	}
 	sp -= (uint16_t)in->imm;
 	/* The new top must be writable: a fault is due here, not at the next push. */
-	if (offset_lin(c, SEG_ss, sp & sp_mask(c), 1, ACC_write, &val) || lin_probe(c, val, 1, ACC_write))
+	if (offset_lin(c, SEG_ss, sp & sp_mask(c), size, ACC_write, &val) || lin_probe(c, val, size, ACC_write))
 		return FAULT;
 	reg_set(c, &rbp, frame);
 	sp_set(c, sp);
