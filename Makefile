@@ -22,12 +22,15 @@ LIB  := $(filter-out src/cli/%,$(SRC))
 OBJ  := $(SRC:%.c=$B/%.o)
 TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -name '*.c' | LC_ALL=C sort))
 
+# As many jobs as processors, unless told otherwise.
+JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 .PHONY: all run check bench test clean packages
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: packages
-	@$(MAKE) --no-print-directory $B/regent
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 
 $B/regent: $(filter $B/src/cli/%,$(OBJ)) $B/libregent.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
@@ -53,14 +56,14 @@ packages:
 	@tools/packages
 
 run: packages
-	@$(MAKE) --no-print-directory $B/regent
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 	@tools/run
 
 check: packages
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) $(JOBS) --no-print-directory test
 
 bench: packages
-	@$(MAKE) --no-print-directory $B/regent
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 	@tools/bench $(BENCH)
 
 test: $B/regent $(TESTS)

@@ -560,7 +560,8 @@ regent_stats(struct regent_vm *v, struct regent_stats *out)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	st.seconds = v->started ? seconds_between(&v->start, &now) : 0;
 	for (unsigned i = 0; i < v->vm->cpus; i++)
-		st.instructions += v->vm->vcpu[i]->cpu.retired;
+		if (v->vm->counted || v->vm->vcpu[i]->engine->counts)
+			st.instructions += v->vm->vcpu[i]->cpu.retired;
 	for (unsigned k = 0; k < EXIT__COUNT; k++) {
 		st.exits[k].kind = kinds[k];
 		for (unsigned i = 0; i < v->vm->cpus; i++)

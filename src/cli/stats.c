@@ -24,10 +24,13 @@ mips(const struct regent_stats *st)
 static void
 print_text(const struct regent_stats *st)
 {
-	fprintf(stderr,
-		"engine        %s\ninstructions  %" PRIu64
-		"\nseconds       %.3f\ncpu seconds   %.3f\nMIPS          %.1f\n",
-		st->engine, st->instructions, st->seconds, cpu_seconds(), mips(st));
+	fprintf(stderr, "engine        %s\nseconds       %.3f\ncpu seconds   %.3f\n", st->engine,
+		st->seconds, cpu_seconds());
+	if (st->instructions != 0)
+		fprintf(stderr, "instructions  %" PRIu64 "\nMIPS          %.1f\n", st->instructions,
+			mips(st));
+	else
+		fprintf(stderr, "instructions  not counted by this engine\n");
 	for (unsigned i = 0; i < st->nexits; i++)
 		fprintf(stderr, "exits %-8s%" PRIu64 "\n", st->exits[i].kind, st->exits[i].count);
 	for (unsigned i = 0; i < st->ncounters; i++)

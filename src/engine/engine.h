@@ -31,6 +31,7 @@ struct counter { const char *name; uint64_t count; };
 struct engine {
 	const char *name;
 	bool software;			/* may claim regent-bt-* models; policy enforced in full */
+	bool counts;			/* cpu->retired is complete without a counted clock, too */
 	int (*open)(struct cpu *c);	/* 0 or -REGENT_E_* */
 	void (*close)(struct cpu *c);
 	int (*store)(struct cpu *c, uint32_t groups);

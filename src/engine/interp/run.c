@@ -245,5 +245,6 @@ interp_counters(const struct cpu *c, struct counter *out, unsigned max)
 const struct engine interp_engine = {
 	.name = "interp", .software = true, .open = interp_open, .close = interp_blocks_close,
 	.store = interp_move, .fetch = interp_move, .run = interp_run, .step = interp_step,
+	.counts = true,
 	.counters = interp_counters,
 };
