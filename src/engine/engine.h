@@ -58,3 +58,7 @@ const struct engine *engine_by_name(const char *name);
 /* The interpreter's single step, which the translator uses for what it does not translate:
  * executes the instruction at r.rip (or delivers the fault it raises). */
 int interp_step(struct cpu *c, struct vexit *x);
+
+/* The interpreter's run, which returns as soon as the processor is in 64-bit mode: what the
+ * translator does with the modes that it does not translate. */
+int interp_run_legacy(struct cpu *c, struct vexit *x);

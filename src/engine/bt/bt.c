@@ -161,14 +161,14 @@ flags_out(struct bt_state *bt)
 	bt->c->r.rflags = (bt->c->r.rflags & ~(uint64_t)RFLAGS_arith) | arith;
 }
 
-/* One instruction by the interpreter. True: leave the engine with *err and *x. */
+/* One instruction by the interpreter, or in other modes than 64-bit all of them. True: leave the engine with *err and *x. */
 static bool
 interpret(struct bt_state *bt, struct vexit *x, int *err)
 {
 	bt_fpu_unload(bt);
 	bt->stats.steps++;
 	x->kind = EXIT_attend;
-	*err = interp_step(bt->c, x);
+	*err = bt->c->mode == MODE_long64 ? interp_step(bt->c, x) : interp_run_legacy(bt->c, x);
 	return *err != 0 || x->kind != EXIT_attend;
 }
 

@@ -177,8 +177,9 @@ run_enter(struct cpu *c)
 	run_sync(c);
 }
 
-static int
-interp_run(struct cpu *c, struct vexit *x)
+/* until_long: also leave, with EXIT_attend, when 64-bit mode is entered. */
+static inline __attribute__((always_inline)) int
+run_loop(struct cpu *c, struct vexit *x, bool until_long)
 {
 	struct interp *it = c->interp;
 	int code, kind;
@@ -199,7 +200,21 @@ interp_run(struct cpu *c, struct vexit *x)
 		kind = run_after(c, code);
 		if (kind >= 0)
 			return run_exit(c, x, (enum exit_kind)kind);
+		if (until_long && c->mode == MODE_long64)
+			return run_exit(c, x, EXIT_attend);
 	}
+}
+
+static int
+interp_run(struct cpu *c, struct vexit *x)
+{
+	return run_loop(c, x, false);
+}
+
+int
+interp_run_legacy(struct cpu *c, struct vexit *x)
+{
+	return run_loop(c, x, true);
 }
 
 int
