@@ -23,7 +23,7 @@ OBJ  := $(SRC:%.c=$B/%.o)
 TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -name '*.c' | LC_ALL=C sort))
 
 # As many jobs as processors, unless told otherwise.
-JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all run check bench test clean packages
 .DELETE_ON_ERROR:
