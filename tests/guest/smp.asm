@@ -249,13 +249,14 @@ split:	mov ecx, 10000
 .next:	lock inc dword [guest_data + 0x103e]
 	loop .next
 	ret
-wait_ipi:
-	sti
-.next:	hlt
+wait_ipi:				; the last one may come between a look and HLT
+.next:	cli
 	cmp dword [count + 0x40 * 4], 3
-	jne .next
-	cli
-	ret
+	je .done
+	sti
+	hlt
+	jmp .next
+.done:	ret
 send_ipi:
 	mov dword [APIC + 0x310], 0
 	mov dword [APIC + 0x300], 0x4040
