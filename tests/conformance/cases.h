@@ -181,7 +181,7 @@ case_encode(struct test_case *t, const struct form *f)
 	memcpy(p + n, head, k);
 	n += k;
 	if (f->has_modrm) {
-		modrm = f->reg << 3;
+		modrm = (unsigned)f->reg << 3;
 		if (!f->mem)
 			modrm |= 0xc0 | (f->fixed_rm ? f->rm : (unsigned)rnd() & 7);
 		else

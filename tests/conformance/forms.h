@@ -32,14 +32,14 @@ form_head(const struct form *f, uint8_t *p, unsigned rxb, unsigned vvvv, bool re
 
 	if (f->vex) {
 		p[n++] = 0xc4;
-		p[n++] = (uint8_t)((~rxb & 7) << 5 | f->map);
-		p[n++] = (uint8_t)(f->w << 7 | (~vvvv & 15) << 3 | f->l << 2 | f->prefix);
+		p[n++] = (uint8_t)((~rxb & 7u) << 5 | f->map);
+		p[n++] = (uint8_t)((f->w ? 0x80u : 0u) | (~vvvv & 15u) << 3 | (f->l ? 4u : 0u) | f->prefix);
 	} else {
 		for (i = 0; i < 2; i++)
 			if (form_prefixes[f->prefix][i] != 0)
 				p[n++] = form_prefixes[f->prefix][i];
 		if (f->w || rxb != 0 || rex)
-			p[n++] = (uint8_t)(0x40 | f->w << 3 | rxb);
+			p[n++] = (uint8_t)(0x40 | (f->w ? 8u : 0u) | rxb);
 		if (f->map != 0)
 			p[n++] = 0x0f;
 		if (f->map >= 2)

@@ -260,7 +260,7 @@ static int
 run(struct cpu *c, struct vexit *x)
 {
 	struct bt_state *bt = c->bt;
-	struct bt_block *b;
+	struct bt_block *b = NULL;
 	uint64_t start, shadow;
 	uint32_t why, m;
 	bool step = false, first = true;
