@@ -39,7 +39,7 @@ $B/libregent.a: $(LIB:%.c=$B/%.o)
 	rm -f $@ && $(AR) qcs $@ $^
 
 # The guest's vector registers stay in the host's while these run.
-LIGHT := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
+LIGHT := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns)
 $B/src/engine/bt/%.o: CFLAGS += $(LIGHT)
 $B/src/cpu/%.o: CFLAGS += $(LIGHT)
 $B/src/mem/%.o: CFLAGS += $(LIGHT)
