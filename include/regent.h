@@ -93,6 +93,7 @@ const char *regent_reg_group(unsigned id);	/* "gpr", "ctl", ... */
 unsigned regent_reg_bits(unsigned id);
 uint64_t regent_reg_reset(unsigned id);		/* the value after RESET */
 uint64_t regent_reg_writable(unsigned id);	/* bits that a guest may change */
+const char *regent_reg_feature(unsigned id);	/* CPU feature that makes it exist; NULL: always there */
 int64_t regent_reg_msr(unsigned id);		/* its MSR number, or -1 */
 int regent_reg_get(struct regent_vm *vm, unsigned cpu, unsigned id, uint64_t *val);
 int regent_reg_set(struct regent_vm *vm, unsigned cpu, unsigned id, uint64_t val);

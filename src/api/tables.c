@@ -54,6 +54,14 @@ regent_reg_writable(unsigned id)
 	return id < REG__COUNT ? reg_desc[id].writable : 0;
 }
 
+const char *
+regent_reg_feature(unsigned id)
+{
+	if (id >= REG__COUNT || reg_desc[id].since == CPUF_always)
+		return NULL;
+	return cpu_feature_name((enum cpu_feature)reg_desc[id].since);
+}
+
 int64_t
 regent_reg_msr(unsigned id)
 {

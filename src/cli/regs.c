@@ -3,13 +3,21 @@
 #include "cli/cli.h"
 #include <getopt.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 const char help_regs[] =
-    "  regent regs [--group GROUP] [NAME..]\n\n"
-    "Prints one line a register: name, group, width in bits, value after RESET, bits that a guest may\n"
-    "change, MSR number. Groups: gpr ip seg table ctl dbg msr event fpu.\n";
+	"  regent regs [--group GROUP] [--cpu MODEL] [NAME..]\n\n"
+	"Prints one line a register: name, group, width in bits, value after RESET, bits that a guest\n"
+	"may change, MSR number. Groups: gpr ip seg table ctl dbg msr event fpu. With --cpu only those\n"
+	"that exist on that CPU model; `regent cpus` lists them.\n";
+
+struct choice {
+	const char *group, *model;	/* NULL: any */
+	char **names;			/* nnames of them; 0: any */
+	int nnames;
+};
 
 static void
 print_row(unsigned id)
@@ -24,53 +32,71 @@ print_row(unsigned id)
 	putchar('\n');
 }
 
-static void
-print_head(void)
+static bool
+chosen(const struct choice *c, unsigned id)
 {
-	printf("%-24s%-7s%4s  %-20s%-20s%s\n", "name", "group", "bits", "reset", "writable", "msr");
+	const char *feature = regent_reg_feature(id);
+	bool named = c->nnames == 0;
+
+	for (int i = 0; i < c->nnames; i++)
+		named = named || strcmp(c->names[i], regent_reg_name(id)) == 0;
+	return named && (c->group == NULL || strcmp(c->group, regent_reg_group(id)) == 0) &&
+	       (c->model == NULL || feature == NULL || regent_cpu_shows(c->model, feature) == 1);
 }
 
+/* Names that are no register, a model that is none: 0, or an exit status. */
 static int
-print_named(int n, char **names)
+check(const struct choice *c)
 {
-	for (int i = 0; i < n; i++)
-		if (regent_reg_id(names[i]) < 0)
+	int host;
+
+	for (int i = 0; i < c->nnames; i++)
+		if (regent_reg_id(c->names[i]) < 0)
 			return cli_fail(STATUS_usage,
 					"%s: no register of that name; `regent regs` lists them",
-					names[i]);
-	print_head();
-	for (int i = 0; i < n; i++)
-		print_row((unsigned)regent_reg_id(names[i]));
-	return cli_finish(STATUS_ok);
+					c->names[i]);
+	if (c->model != NULL && regent_cpu_shows(c->model, regent_cpu_feature(0, &host)) < 0)
+		return cli_fail(STATUS_usage, "--cpu %s: unknown; `regent cpus` lists the models",
+				c->model);
+	return 0;
 }
 
 int
 cli_regs(int argc, char **argv)
 {
-	static const struct option options[] = { { "group", required_argument, NULL, 'g' },
-						 { NULL, 0, NULL, 0 } };
-	const char *group = NULL;
+	static const struct option options[] = {
+		{ "group", required_argument, NULL, 'g' },
+		{ "cpu", required_argument, NULL, 'c' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct choice choice = { .group = NULL };
 	unsigned shown = 0;
-	int c;
+	int c, status;
 
 	opterr = 0;
 	optind = 1;
-	while ((c = getopt_long(argc, argv, ":g:", options, NULL)) != -1) {
-		if (c != 'g')
+	while ((c = getopt_long(argc, argv, ":g:c:", options, NULL)) != -1) {
+		if (c == 'g')
+			choice.group = optarg;
+		else if (c == 'c')
+			choice.model = optarg;
+		else
 			return cli_bad_option("regs", c, argv);
-		group = optarg;
 	}
-	if (optind < argc)
-		return print_named(argc - optind, argv + optind);
+	choice.names = argv + optind;
+	choice.nnames = argc - optind;
+	if ((status = check(&choice)) != 0)
+		return status;
 	for (unsigned id = 0; id < regent_reg_count(); id++) {
-		if (group != NULL && strcmp(group, regent_reg_group(id)) != 0)
+		if (!chosen(&choice, id))
 			continue;
 		if (shown++ == 0)
-			print_head();
+			printf("%-24s%-7s%4s  %-20s%-20s%s\n", "name", "group", "bits", "reset",
+			       "writable", "msr");
 		print_row(id);
 	}
 	if (shown == 0)
-		return cli_fail(STATUS_usage, "--group %s: unknown; see `regent regs --help`",
-				group);
+		return cli_fail(STATUS_usage, "%s: no register to show; see `regent regs --help`",
+				choice.group != NULL ? choice.group : argv[0]);
 	return cli_finish(STATUS_ok);
 }
