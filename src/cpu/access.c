@@ -89,6 +89,23 @@ device_write(struct cpu *c, gpa_t gpa, const uint8_t *from, unsigned size)
 	}
 }
 
+/* Bytes of a page with code were written. What is written again and again is not code any more,
+ * or not worth it: the engines forget it, and the TLB may have it, until it is executed again. */
+static void
+code_written(struct cpu *c, gpa_t gpa, unsigned size)
+{
+	enum { ENOUGH = 16 };
+	struct rewrites *r = &c->paging_state->rewrites[gpa >> PAGE_SHIFT & (REWRITES - 1)];
+
+	mem_dirty(c->mem, gpa, size);
+	if (r->page != (gpa & PAGE_MASK))
+		*r = (struct rewrites){ .page = gpa & PAGE_MASK };
+	if (++r->count < ENOUGH)
+		return;
+	r->count = 0;
+	mem_page_release(c->mem, gpa);
+}
+
 static void
 span_read(struct cpu *c, const struct span *s, void *to)
 {
@@ -108,7 +125,7 @@ span_write(struct cpu *c, const struct span *s, const void *from)
 	}
 	copy(s->at.host, from, s->size);
 	if (s->at.code)
-		mem_dirty(c->mem, s->at.gpa, s->size);
+		code_written(c, s->at.gpa, s->size);
 }
 
 int
@@ -199,7 +216,7 @@ lin_rmw_slow(struct cpu *c, uint64_t lin, unsigned size, bool lock, lin_rmw_fn *
 	if (lock && s[0].at.host != NULL && s[1].size == 0) {
 		rmw_locked(s[0].at.host, size, fn, ctx);
 		if (s[0].at.code)
-			mem_dirty(c->mem, s[0].at.gpa, size);
+			code_written(c, s[0].at.gpa, size);
 		return OK;
 	}
 	if (lock)

@@ -42,6 +42,13 @@ struct table_entry {
 
 static_assert(TABLE_ENTRIES == 64, "tables_used");
 
+/* How often pages with code were written lately, by hash of the page's number. */
+enum { REWRITES = 64 };
+struct rewrites {
+	gpa_t page;
+	unsigned count;
+};
+
 enum { LARGE_SIZES = 3 /* 2 MiB, 4 MiB, 1 GiB */ };
 enum { SHOOT_PAGES = 16 };
 struct paging_state {
@@ -51,6 +58,7 @@ struct paging_state {
 	struct table_entry table[TABLE_ENTRIES];
 	uint64_t tables_used;		/* a bit per entry */
 	uint64_t large_seen[LARGE_SIZES];	/* by hash of the large page's number: one was in the TLB */
+	struct rewrites rewrites[REWRITES];
 	struct code_entry device;	/* lin_code's answer for a page that is not RAM */
 
 	/* Requests of other vCPUs to give up write entries; the registry's lock guards the list. */

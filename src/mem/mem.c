@@ -339,6 +339,13 @@ mem_page_clear(struct mem *m, gpa_t gpa, uint8_t flags)
 	} while (!atomic_compare_exchange_weak(word, &old, new));
 }
 
+void
+mem_page_release(struct mem *m, gpa_t gpa)
+{
+	mem_page_clear(m, gpa, MEM_code);
+	tell_watchers(m, gpa & PAGE_MASK, PAGE_SIZE);
+}
+
 bool
 mem_page_seal(struct mem *m, gpa_t gpa)
 {

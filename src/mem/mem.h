@@ -69,6 +69,8 @@ uint8_t mem_page_flags(struct mem *m, gpa_t gpa);
 void mem_page_set(struct mem *m, gpa_t gpa, uint8_t flags);
 /* Clearing MEM_code counts as a change of the code: what was copied before is stale. */
 void mem_page_clear(struct mem *m, gpa_t gpa, uint8_t flags);
+/* Clears MEM_code and tells the watchers that all of the page changed: writes to it are free again. */
+void mem_page_release(struct mem *m, gpa_t gpa);
 bool mem_page_seal(struct mem *m, gpa_t gpa);	/* sets MEM_sealed; false: not MEM_code (any more) */
 
 /* Counts the changes of the code bytes in the page of gpa; starts at 1, 0 for what is not RAM. */

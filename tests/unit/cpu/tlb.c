@@ -285,6 +285,38 @@ code_pages(void)
 	close_cpu();
 }
 
+/* A page that is written all the time is given up as code, and everybody hears of it. */
+static void
+rewritten_pages(void)
+{
+	struct seen seen = { 0 };
+	struct mem_watcher w = { .code_written = code_written, .ctx = &seen };
+	uint32_t generation = 0;
+	unsigned i;
+	int res;
+
+	open_cpu("regent-v1");
+	long_mode();
+	mem_watch(c->mem, &w);
+	map(LOW, PAGE | PWU);
+	cpu_code_protect(c, PAGE);
+	for (i = 0; i < 100 && mem_page_flags(c->mem, PAGE) & MEM_code; i++) {
+		generation = mem_page_generation(c->mem, PAGE);
+		CHECK_EQ(lin_write8(c, LOW + i, 1), OK);
+	}
+	CHECK(i > 1 && i < 100);
+	CHECK_EQ(seen.calls, i + 1);
+	CHECK_EQ(seen.gpa, PAGE);
+	CHECK_EQ(seen.len, PAGE_SIZE);
+	CHECK(mem_page_generation(c->mem, PAGE) > generation);
+	CHECK_EQ(lin_write8(c, LOW, 1), OK);
+	CHECK(lin_hva(c, LOW, 8, ACC_write, &res) != NULL);
+	cpu_code_protect(c, PAGE);
+	CHECK(lin_hva(c, LOW, 8, ACC_write, &res) == NULL);
+	mem_unwatch(c->mem, &w);
+	close_cpu();
+}
+
 static void
 fetches(void)
 {
@@ -501,6 +533,7 @@ main(void)
 	RUN(pcids);
 	RUN(write_protect_changes);
 	RUN(code_pages);
+	RUN(rewritten_pages);
 	RUN(fetches);
 	RUN(remaps);
 	RUN(shootdown);
