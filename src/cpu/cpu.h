@@ -82,7 +82,7 @@ struct cpu_ops {
 /* ---- software TLB (cpu/tlb.c); its layout is part of the translator's contract ---- */
 enum tlb_view { TLB_user /* CPL 3 */, TLB_super /* CPL < 3, no user pages (SMAP) */,
 	TLB_super_ac /* CPL < 3, user pages allowed */, TLB_VIEWS };
-enum { TLB_BITS = 8, TLB_ENTRIES = 1 << TLB_BITS };
+enum { TLB_BITS = 10, TLB_ENTRIES = 1 << TLB_BITS };
 #define TLB_EMPTY 1ull		/* a tag that no page has */
 struct tlb_entry {
 	uint64_t tag;		/* linear address of the page, low 12 bits 0; or TLB_EMPTY */
@@ -153,6 +153,9 @@ struct cpu {
 	/* Set by an engine that keeps translations by linear address: called on the vCPU's thread by
 	 * tlb_flush_page and tlb_flush_all (and a CR3 write that keeps the TLB, as FLUSH_nonglobal). */
 	void (*flushed)(struct cpu *c, enum tlb_flush what, uint64_t lin);
+	/* Set by an engine that keeps copies of code beside the interpreter's: whether it has some of
+	 * the page of gpa. From any thread, under interp_code_lock. */
+	bool (*holds_code)(const struct cpu *c, gpa_t gpa);
 
 	struct tlb tlb[TLB_VIEWS];
 	struct code_entry code[CODE_VIEWS][TLB_ENTRIES];

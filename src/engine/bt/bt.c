@@ -5,6 +5,8 @@
  */
 #include "engine/bt/bt.h"
 
+#include "engine/interp/interp.h"
+
 #include "cpu/debug.h"
 
 #include "regent.h"
@@ -95,8 +97,10 @@ serve_written(struct bt_state *bt)
 	if (n > sizeof(pages) / sizeof(*pages))
 		bt_flush(bt);
 	else
-		for (i = 0; i < n; i++)
+		for (i = 0; i < n; i++) {
 			bt_drop_phys(bt, mem_page_index(bt->c->mem, pages[i]));
+			interp_page_forget(bt->c, pages[i]);
+		}
 }
 
 /* The instance of the page of rip as it is mapped now; NULL: fetching faults, or is not from RAM. */
@@ -406,6 +410,7 @@ bt_close(struct cpu *c)
 	if (bt == NULL)
 		return;
 	c->flushed = NULL;
+	c->holds_code = NULL;
 	if (c->ops == &bt->ops)
 		c->ops = bt->lower;
 	c->bt = NULL;
@@ -453,6 +458,7 @@ bt_open(struct cpu *c)
 	bt->watcher.ctx = bt;
 	mem_watch(c->mem, &bt->watcher);
 	c->flushed = flushed;
+	c->holds_code = bt_holds;
 	return 0;
 }
 

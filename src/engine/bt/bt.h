@@ -48,7 +48,7 @@ struct bt_page {
 	gpa_t gpa;
 	uint32_t mode, blocks;		/* first block, index + 1 */
 	uint32_t hash_next, phys_next;	/* index + 1 */
-	uint32_t generation;
+	bool held;			/* counted in bt->held */
 };
 
 struct bt_block {
@@ -102,6 +102,7 @@ struct bt_state {
 	uint32_t *side;			/* struct rows: see SIDE_* */
 	struct insn *light;		/* of BX_light exits: exit.patch is the index */
 	uint32_t npages, nblocks, nexits, nside, nlight;
+	_Atomic uint16_t *held;		/* by physical page, hashed: page instances with blocks; see holds_code */
 	uint32_t *page_hash, *phys_hash, *block_hash, *block_chain;
 
 	/* gates, in the executable mapping */
@@ -135,6 +136,8 @@ void bt_gates_emit(struct bt_state *bt);
 /* cache.c */
 int bt_cache_open(struct bt_state *bt);
 void bt_cache_close(struct bt_state *bt);
+void bt_hold(struct bt_state *bt, struct bt_page *pg);		/* before its bytes are read */
+bool bt_holds(const struct cpu *c, gpa_t gpa);
 void bt_flush(struct bt_state *bt);				/* drop every translation */
 void bt_drop_phys(struct bt_state *bt, uint64_t ppage);		/* drop those of a physical page */
 struct bt_page *bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa);

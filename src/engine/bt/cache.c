@@ -37,13 +37,14 @@ bt_cache_open(struct bt_state *bt)
 	bt->blocks = array_open(BLOCKS_MAX * sizeof(*bt->blocks));
 	bt->exits = array_open(EXITS_MAX * sizeof(*bt->exits));
 	bt->side = array_open(SIDE_MAX * sizeof(*bt->side));
+	bt->held = array_open(HASH_SIZE * sizeof(*bt->held));
 	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->block_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
-	    bt->light == NULL ||
+	    bt->light == NULL || bt->held == NULL ||
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
 		return -1;
 	bt->nexits = LEFT__EXITS;
@@ -57,6 +58,7 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->blocks, BLOCKS_MAX * sizeof(*bt->blocks));
 	array_close(bt->exits, EXITS_MAX * sizeof(*bt->exits));
 	array_close(bt->side, SIDE_MAX * sizeof(*bt->side));
+	array_close((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
 	array_close(bt->light, LIGHT_MAX * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
@@ -70,6 +72,8 @@ bt_flush(struct bt_state *bt)
 {
 	unsigned i;
 
+	for (i = 0; i < HASH_SIZE; i++)
+		atomic_store_explicit(&bt->held[i], 0, memory_order_relaxed);
 	memset(bt->page_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->phys_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->block_hash, 0, HASH_SIZE * sizeof(uint32_t));
@@ -112,6 +116,26 @@ bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa)
 		.hash_next = bt->page_hash[h], .phys_next = bt->phys_hash[p] };
 	bt->page_hash[h] = bt->phys_hash[p] = bt->npages;
 	return pg;
+}
+
+static uint32_t
+held_slot(gpa_t gpa)
+{
+	return gpa >> PAGE_SHIFT & (HASH_SIZE - 1);
+}
+
+void
+bt_hold(struct bt_state *bt, struct bt_page *pg)
+{
+	if (!pg->held)
+		atomic_fetch_add(&bt->held[held_slot(pg->gpa)], 1);
+	pg->held = true;
+}
+
+bool
+bt_holds(const struct cpu *c, gpa_t gpa)
+{
+	return atomic_load(&c->bt->held[held_slot(gpa)]) != 0;
 }
 
 struct bt_block *
@@ -227,6 +251,9 @@ bt_drop_phys(struct bt_state *bt, uint64_t ppage)
 			}
 		}
 		pg->blocks = 0;
+		if (pg->held)
+			atomic_fetch_sub(&bt->held[held_slot(pg->gpa)], 1);
+		pg->held = false;
 	}
 }
 

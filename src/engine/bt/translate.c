@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/bt/translate.c - write one block: entries, body, cold part, side table. */
 #include "engine/bt/tr.h"
+#include "engine/interp/interp.h"
 #include <assert.h>
 
 enum { ROOM_EXITS = TR_INSNS * 4, ROOM_SIDE = TR_INSNS * 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
@@ -133,7 +134,12 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 	t->ncold = t->nfix = 0;
 	t->fpu_checked = false;
 	t->e = (struct emit){ .p = bt->free, .to_rx = bt->code.rx - bt->code.rw };
-	cpu_code_protect(bt->c, pg->gpa);
+	if (!pg->held) {
+		interp_code_lock(bt->c);
+		bt_hold(bt, pg);
+		cpu_code_protect(bt->c, pg->gpa);
+		interp_code_unlock();
+	}
 	t->bytes = mem_get(bt->c->mem, pg->gpa, PAGE_SIZE);
 	if (t->bytes == NULL)
 		return NULL;

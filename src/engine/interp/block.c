@@ -193,22 +193,53 @@ page_drop(struct interp *it, gpa_t gpa, gpa_t end, bool *left)
 	return dropped;
 }
 
-/* No interpreter of this memory has code of the page any more: writes to it are free again. The
- * translator's copies are not known here. */
+void
+interp_code_lock(struct cpu *c)
+{
+	building_lock(c);
+}
+
+void
+interp_code_unlock(void)
+{
+	pthread_mutex_unlock(&building);
+}
+
+static bool
+holds_code(const struct cpu *c, gpa_t gpa)
+{
+	return c->holds_code != NULL && c->holds_code(c, gpa);
+}
+
+/* Nobody on this memory has code of the page any more: writes to it are free again. */
 static void
 page_release(struct cpu *c, gpa_t gpa)
 {
 	struct interp *it;
 
-	if (c->bt != NULL)
-		return;
 	building_lock(c);
 	for (it = interps; it != NULL; it = it->next)
-		if (it->cpu->mem == c->mem && it != c->interp && atomic_load(&it->has_code[page_slot(gpa)]))
+		if (it->cpu->mem == c->mem && ((it != c->interp && atomic_load(&it->has_code[page_slot(gpa)])) ||
+		    holds_code(it->cpu, gpa)))
 			break;
 	if (it == NULL)
 		mem_page_clear(c->mem, gpa, MEM_code);
 	pthread_mutex_unlock(&building);
+}
+
+void
+interp_page_forget(struct cpu *c, gpa_t gpa)
+{
+	struct interp *it = c->interp;
+	gpa_t page = gpa & PAGE_MASK;
+	bool left;
+
+	if (page_drop(it, page, page + PAGE_SIZE, &left) > 0) {
+		it->drops++;
+		it->jump_key += 1 << KEY_BITS;
+	}
+	if (!left)
+		page_release(c, page);
 }
 
 void

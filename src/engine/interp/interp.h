@@ -16,3 +16,11 @@ uint64_t insn_offset(const struct cpu *c, const struct insn *in);
 
 /* Its linear address for an access of `size` bytes, after segment checks. */
 int MUST_CHECK insn_lin(struct cpu *c, const struct insn *in, unsigned size, unsigned acc, uint64_t *lin);
+
+/* Held by an engine from before it reads bytes of a page until cpu->holds_code says so: meanwhile
+ * nobody takes MEM_code from the page. */
+void interp_code_lock(struct cpu *c);
+void interp_code_unlock(void);
+
+/* The page was written: drop c's decoded blocks of all of it, and MEM_code when nobody else has a copy. */
+void interp_page_forget(struct cpu *c, gpa_t gpa);
