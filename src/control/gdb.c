@@ -364,18 +364,40 @@ cmd_features(struct gdb *g, const char *p)
 	put(g, "%c%.*s", off + len < size ? 'm' : 'l', (int)len, g->regs.xml + off);
 }
 
+/* `monitor devices` names them all, `monitor NAME` shows the state of one. */
+static void
+show_devices(struct gdb *g, const char *name, char *text, size_t n)
+{
+	size_t len = 0;
+
+	pthread_mutex_lock(&g->vm->lock);
+	for (unsigned i = 0; i < g->vm->ndevs && len < n; i++) {
+		const struct dev *d = g->vm->devs[i];
+
+		if (strcmp(name, "devices") == 0)
+			len += (size_t)snprintf(text + len, n - len, "%s\n", d->id);
+		else if (strcmp(name, d->id) == 0)
+			len += dev_show(d, text, n);
+	}
+	pthread_mutex_unlock(&g->vm->lock);
+	if (len == 0)
+		snprintf(text, n, "phys on|off: addresses are physical|virtual\n"
+			"devices: their names; NAME: the state of one\n");
+}
+
 static void
 cmd_monitor(struct gdb *g, const char *hex)
 {
-	char cmd[64] = "";
-	const char *say = "phys on|off: addresses are physical|virtual\n";
+	char cmd[64] = "", text[MEM_MAX] = "";
 
 	hex_bytes(hex, (uint8_t *)cmd, sizeof(cmd) - 1);
 	if (strcmp(cmd, "phys on") == 0 || strcmp(cmd, "phys off") == 0) {
 		g->physical = strcmp(cmd, "phys on") == 0;
-		say = g->physical ? "physical addresses\n" : "virtual addresses\n";
+		snprintf(text, sizeof(text), "%s addresses\n", g->physical ? "physical" : "virtual");
+	} else {
+		show_devices(g, cmd, text, sizeof(text));
 	}
-	put_hex(g, (const uint8_t *)say, strlen(say));
+	put_hex(g, (const uint8_t *)text, strlen(text));
 }
 
 static void

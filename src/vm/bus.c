@@ -2,6 +2,7 @@
 /* vm/bus.c - who answers at a port or a physical address: sorted ranges, binary search. */
 #include "vm/bus.h"
 #include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,4 +217,39 @@ dev_reset(struct dev *d)
 		field_reset((uint8_t *)d + f->offset, f);
 	if (d->ops->reset != NULL)
 		d->ops->reset(d);
+}
+
+/* printf at the end of text; len goes on counting when it is full. */
+__attribute__((format(printf, 4, 5))) static void
+show(char *text, size_t n, size_t *len, const char *fmt, ...)
+{
+	va_list ap;
+	int more;
+
+	va_start(ap, fmt);
+	more = vsnprintf(*len < n ? text + *len : NULL, *len < n ? n - *len : 0, fmt, ap);
+	va_end(ap);
+	*len += more > 0 ? (size_t)more : 0;
+}
+
+size_t
+dev_show(const struct dev *d, char *text, size_t n)
+{
+	size_t len = 0;
+
+	if (n > 0)
+		text[0] = '\0';
+	for (const struct dev_field *f = d->ops->fields; f != NULL && f->name != NULL; f++) {
+		for (unsigned i = 0; i < f->count; i++) {
+			uint64_t val = 0;
+
+			memcpy(&val, (const uint8_t *)d + f->offset + (size_t)i * f->size, f->size);
+			if (f->count == 1)
+				show(text, n, &len, "%s.%s %#llx\n", d->id, f->name, (unsigned long long)val);
+			else if (val != 0)
+				show(text, n, &len, "%s.%s[%u] %#llx\n", d->id, f->name, i,
+				    (unsigned long long)val);
+		}
+	}
+	return len;
 }

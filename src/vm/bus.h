@@ -33,6 +33,9 @@ struct dev {			/* first member of every device's struct */
 };
 
 void dev_reset(struct dev *d);		/* fields by table, then ops->reset */
+/* The state by table as text, a line a field ("lapic0.tpr 0"), zeros of long fields left out. At most
+ * n bytes with the NUL; the length it would have. */
+size_t dev_show(const struct dev *d, char *text, size_t n);
 
 struct bus;
 struct bus *bus_open(void);

@@ -126,6 +126,23 @@ reset_follows_the_table(void)
 	CHECK(e.was_reset);
 }
 
+static void
+state_can_be_shown(void)
+{
+	struct echo e = { .dev.ops = &echo_ops, .dev.id = "echo0" };
+	char text[128], little[8];
+	size_t len;
+
+	dev_reset(&e.dev);
+	e.reg[1] = e.reg[2] = 0;
+	len = dev_show(&e.dev, text, sizeof(text));
+	CHECK_EQ(len, strlen(text));
+	CHECK(strcmp(text, "echo0.widest 0x1\necho0.reg[0] 0x5a\necho0.reg[3] 0x5a\n") == 0);
+	CHECK_EQ(dev_show(&e.dev, little, sizeof(little)), len);
+	CHECK(strcmp(little, "echo0.w") == 0);
+	CHECK_EQ(dev_show(&e.dev, NULL, 0), len);
+}
+
 static unsigned changes;
 static bool level_now;
 
@@ -166,6 +183,7 @@ main(void)
 	RUN(ports_split_memory_does_not);
 	RUN(data_is_cut_to_size);
 	RUN(reset_follows_the_table);
+	RUN(state_can_be_shown);
 	RUN(lines_merge_their_sources);
 	return check_done();
 }
