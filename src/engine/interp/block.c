@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { ARENA_SIZE = 12 << 20, CANONICAL_SHIFT = 16 };
+enum { ARENA_MOST = 12 << 20, ARENA_LEAST = 2 << 20, ARENA_ALL = 16 << 20 /* of all vCPUs */, CANONICAL_SHIFT = 16 };
 
 /* Held while a block is made, so that nobody takes MEM_code from its page meanwhile; and the list. */
 static pthread_mutex_t building = PTHREAD_MUTEX_INITIALIZER;
@@ -70,6 +70,14 @@ blocks_flush(struct interp *it)
 	it->flushed++;
 }
 
+static size_t
+arena_size(unsigned cpus)
+{
+	size_t share = ARENA_ALL / (cpus == 0 ? 1 : cpus);
+
+	return share > ARENA_MOST ? ARENA_MOST : share < ARENA_LEAST ? ARENA_LEAST : share;
+}
+
 int
 interp_blocks_open(struct cpu *c)
 {
@@ -77,11 +85,12 @@ interp_blocks_open(struct cpu *c)
 
 	if (it == NULL)
 		return -1;
-	it->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	it->arena_size = arena_size(c->model->cpus);
+	it->arena = mmap(NULL, it->arena_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	it->scratch = malloc(sizeof(struct block) + BLOCK_IOPS * sizeof(struct iop));
 	if (it->arena == MAP_FAILED || it->scratch == NULL) {
 		if (it->arena != MAP_FAILED)
-			munmap(it->arena, ARENA_SIZE);
+			munmap(it->arena, it->arena_size);
 		free(it->scratch);
 		free(it);
 		return -1;
@@ -112,7 +121,7 @@ interp_blocks_close(struct cpu *c)
 	pthread_mutex_unlock(&building);
 	mem_unwatch(c->mem, &it->watcher);
 	pthread_mutex_destroy(&it->lock);
-	munmap(it->arena, ARENA_SIZE);
+	munmap(it->arena, it->arena_size);
 	free(it->scratch);
 	free(it);
 	c->interp = NULL;
@@ -446,7 +455,7 @@ block_build(struct cpu *c, gpa_t gpa, const uint8_t *page, unsigned key, struct 
 	struct insn in;
 	int res = 0;
 
-	if (it->arena_used + BLOCK_MOST > ARENA_SIZE)
+	if (it->arena_used + BLOCK_MOST > it->arena_size)
 		blocks_flush(it);
 	if (left < avail)
 		avail = left;

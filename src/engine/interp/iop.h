@@ -71,7 +71,7 @@ struct interp {
 	bool careful;			/* one instruction at a time: TF, RF, shadow, breakpoints */
 
 	uint8_t *arena;			/* owned: blocks and their insns */
-	size_t arena_used;
+	size_t arena_used, arena_size;
 	struct block *scratch;		/* owned: the block being built, or one that is not kept */
 	uint64_t cs_base, cs_limit;	/* as of jump_key */
 	struct block *hash[1 << HASH_BITS], *page[1 << PAGE_BITS];

@@ -36,6 +36,7 @@ run_deliver(struct cpu *c)
 	c->interp->faults++;
 	flags_out(c);
 	c->r.interruptibility = 0;
+	c->r.activity = ACTIVITY_run;	/* a trap behind HLT ends its wait */
 	ok = cpu_deliver(c) == OK;
 	flags_in(c);
 	run_sync(c);
