@@ -185,6 +185,20 @@ single_steps(void)
 	rig_close(g);
 }
 
+/* hlt with TF: the trap behind it ends the wait. */
+static void
+steps_over_hlt(void)
+{
+	struct rig *g = rig_open(engine, RIG_long);
+
+	CODE(g, "\xf4\x90");
+	g->cpu.r.rflags |= rflags_tf_MASK;
+	CHECK_EQ(rig_run(g), EXIT_hlt);
+	CHECK_EQ(rig_vector(g), VEC_db);
+	CHECK_EQ(rig_get(g, g->cpu.r.rsp, 8), RIG_CODE + 1);
+	rig_close(g);
+}
+
 /* rep stosq over two pages; rep movsb of them; repne scasb */
 static void
 repeats(void)
@@ -317,6 +331,7 @@ main(void)
 		RUN(opens_the_window);
 		RUN(sees_its_own_writes);
 		RUN(single_steps);
+		RUN(steps_over_hlt);
 		RUN(repeats);
 		RUN(stops_in_the_middle);
 		RUN(runs_real_mode);
