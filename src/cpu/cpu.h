@@ -83,7 +83,10 @@ struct cpu_ops {
 enum tlb_view { TLB_user /* CPL 3 */, TLB_super /* CPL < 3, no user pages (SMAP) */,
 	TLB_super_ac /* CPL < 3, user pages allowed */, TLB_VIEWS };
 enum { TLB_BITS = 10, TLB_ENTRIES = 1 << TLB_BITS };
-#define TLB_EMPTY 1ull		/* a tag that no page has */
+/* A tag that no page has. The translator takes an entry for that of its address when both differ in
+ * less than a page, so it must be far from all that can be mapped: an access that does match it,
+ * with whatever delta was left there, goes to a non-canonical host address and faults. */
+#define TLB_EMPTY (1ull << 63 | 1)
 struct tlb_entry {
 	uint64_t tag;		/* linear address of the page, low 12 bits 0; or TLB_EMPTY */
 	uint64_t delta;		/* host address minus linear address */

@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/engine/agree.h - random programs on the translator and on the interpreter, which must agree.
+ *
+ * A program is a list of chunks: a random instruction of any opcode map, what makes its operands
+ * reasonable before it, sometimes a jump over it. It runs three times over and ends at a HLT, or
+ * sooner in a fault's handler. All registers and all memory are compared.
+ */
+#pragma once
+#include "engine/rig.h"
+#include "isa/insn.h"
+#include <signal.h>
+#include <sys/time.h>
+
+enum { CHUNKS = 24, TURNS = 3, COUNTER = RIG_MEMORY - 0x800, DATA_SIZE = 0x4000, INSN_MAX = 15, COUNTED = 150,
+	PROGRAM_MAX = 2 * PAGE_SIZE - 0x100 };
+
+/* Where decisions come from: given bytes (a fuzzer's), or a generator. */
+struct source {
+	const uint8_t *p, *end;
+	uint64_t x;
+};
+
+static uint32_t
+draw(struct source *s, uint32_t n)
+{
+	uint32_t v = 0;
+
+	if (s->p == NULL) {
+		s->x ^= s->x << 13, s->x ^= s->x >> 7, s->x ^= s->x << 17;
+		return (uint32_t)(s->x >> 20) % n;
+	}
+	for (uint32_t most = n - 1; most != 0 && s->p < s->end; most >>= 8)
+		v = v << 8 | *s->p++;
+	return v % n;
+}
+
+static bool
+drained(const struct source *s)
+{
+	return s->p != NULL && s->p >= s->end;
+}
+
+struct chunk {
+	uint8_t bytes[96];
+	unsigned len;
+	unsigned rip_at, rip_end;	/* offset of a disp32 relative to rip_end, 0: none */
+	uint32_t rip_to;
+};
+
+struct program {
+	struct chunk chunk[CHUNKS];
+	unsigned n, offset;		/* in the first code page */
+	uint8_t code[PROGRAM_MAX + 64];
+	unsigned len;
+	uint64_t gpr[16], flags, fs_base, gs_base;
+	uint8_t xmm[16][16], ymmh[16][16], st[8][10];
+	uint32_t mxcsr;
+	bool user, counted;
+};
+
+/* ---- instructions ---- */
+
+/* What can't be compared, or leaves the world of the test. */
+static bool
+is_wanted(struct source *s, const struct insn *in)
+{
+	const struct insn_info *info = &insn_info[in->id];
+	struct insn_use use;
+
+	if (info->flags & (IF_branch | IF_end | IF_priv | IF_io))
+		return in->id == INSN_cli || in->id == INSN_pop_seg ? draw(s, 16) == 0 : false;
+	switch (in->id) {
+	case INSN_rol: case INSN_ror: case INSN_rcl: case INSN_rcr:
+		return in->opcode == 0xd0 || in->opcode == 0xd1;	/* else OF is undefined */
+	case INSN_rdtsc: case INSN_rdtscp: case INSN_rdrand: case INSN_rdseed: case INSN_rdpmc:
+	case INSN_monitor: case INSN_monitorx:
+		return false;
+	case INSN_fnstenv: case INSN_fnsave: case INSN_fxsave: case INSN_xsave: case INSN_xsavec: case INSN_xsaveopt:
+	case INSN_fldenv: case INSN_frstor: case INSN_fxrstor: case INSN_xrstor:
+		return false;		/* x87 pointers are the translator's secret */
+	case INSN_div: case INSN_idiv: case INSN_std: case INSN_vpgatherdd: case INSN_vpgatherdq: case INSN_vpgatherqd:
+	case INSN_vpgatherqq: case INSN_vgatherdps: case INSN_vgatherdpd: case INSN_vgatherqps: case INSN_vgatherqpd:
+	case INSN_fcmovb: case INSN_ldmxcsr: case INSN_vldmxcsr: case INSN_fldcw:
+		return draw(s, 8) == 0;
+	default:
+		insn_uses(in, &use);
+		return info->flags & IF_stack || !(use.gpr_write >> REG_rsp & 1) || draw(s, 16) == 0;
+	}
+}
+
+static void
+random_bytes(struct source *s, uint8_t *b)
+{
+	static const uint8_t prefixes[16] = { 0x66, 0xf3, 0xf2, 0xf0, 0x66, 0xf3, 0x65, 0x64, 0x67, 0x2e, 0x66, 0xf2, 0x66 };
+	unsigned n = 0, what = draw(s, 8);
+
+	if (what == 7) {
+		b[n++] = 0xc4;
+		b[n++] = (uint8_t)(draw(s, 8) << 5 | (1 + draw(s, 3)));
+		b[n++] = (uint8_t)(draw(s, 256) | (draw(s, 2) ? 0x78 : 0));
+	} else {
+		if (draw(s, 3) == 0 && prefixes[what] != 0)
+			b[n++] = prefixes[draw(s, 13)];
+		if (draw(s, 2) == 0)
+			b[n++] = (uint8_t)(0x40 | draw(s, 16));
+		if (what >= 3)
+			b[n++] = 0x0f;
+		if (what == 6)
+			b[n++] = draw(s, 2) ? 0x38 : 0x3a;
+	}
+	while (n < INSN_MAX)
+		b[n++] = (uint8_t)draw(s, 256);
+}
+
+static void
+put(struct chunk *k, const void *bytes, unsigned n)
+{
+	memcpy(k->bytes + k->len, bytes, n);
+	k->len += n;
+}
+
+static void
+put_mov(struct chunk *k, unsigned reg, uint64_t val)
+{
+	uint8_t op[2] = { (uint8_t)(0x48 | reg >> 3), (uint8_t)(0xb8 | (reg & 7)) };
+
+	put(k, op, 2);
+	put(k, &val, 8);
+}
+
+static uint32_t
+data_address(struct source *s)
+{
+	uint32_t at = RIG_DATA + draw(s, DATA_SIZE);
+
+	if (draw(s, 8) == 0)	/* across pages, or nearly */
+		at = (at | 0xfff) + 1 - draw(s, 40);
+	return draw(s, 2) ? at & ~31u : at;
+}
+
+static void
+set_disp(uint8_t *b, const struct insn *in, int64_t to)
+{
+	memcpy(b + in->disp_at, &to, in->disp_size);
+}
+
+/* Registers and displacement of a ModRM operand, so that it lies in the data area. */
+static void
+aim_modrm(struct source *s, struct chunk *k, uint8_t *b, const struct insn *in)
+{
+	uint32_t to = data_address(s);
+	bool vsib = false;
+	unsigned i;
+
+	for (i = 0; i < in->nopnds; i++)
+		vsib |= in->op[i].kind == OPND_mem && (in->op[i].reg == OPND_xmm || in->op[i].reg == OPND_ymm);
+	if (in->index < 16 && in->index != in->base && !vsib)
+		put_mov(k, in->index, draw(s, 64));
+	if (in->base == INSN_RIP) {
+		k->rip_to = to;
+	} else if (in->base == INSN_NOREG) {
+		set_disp(b, in, to);
+	} else {
+		if (in->disp_size == 4)
+			set_disp(b, in, (int32_t)draw(s, 256) - 128);
+		if (in->base != REG_rsp)
+			put_mov(k, in->base, to);
+	}
+}
+
+static void
+aim(struct source *s, struct chunk *k, uint8_t *b, const struct insn *in)
+{
+	uint32_t flags = insn_info[in->id].flags;
+
+	if (flags & IF_string) {
+		put_mov(k, REG_rsi, data_address(s));
+		put_mov(k, REG_rdi, data_address(s));
+		if (in->prefixes & (PFX_rep | PFX_repne))
+			put_mov(k, REG_rcx, draw(s, 40));
+	} else if (in->has_modrm && in->modrm < 0xc0) {
+		aim_modrm(s, k, b, in);
+		if (in->id >= INSN_bt && in->id <= INSN_btc && in->op[1].kind == OPND_reg)
+			put_mov(k, in->op[1].reg & 15, draw(s, 4000));
+	} else if (in->disp_at != 0) {
+		set_disp(b, in, data_address(s));
+	} else if (in->base < 16) {
+		put_mov(k, in->base, data_address(s));
+	}
+	if (in->id == INSN_enter) {
+		b[in->imm_at + 1] = 0;
+		b[in->imm_at + 2] &= 3;
+	}
+	if (in->id == INSN_leave || in->id == INSN_enter)
+		put_mov(k, REG_rbp, RIG_STACK - 0x100 - 8 * draw(s, 32));
+}
+
+/* In front of the instruction of n bytes: nothing, or a branch over it, or a way to it and back. */
+static void
+put_flow(struct source *s, struct chunk *k, unsigned n, bool moves_rsp)
+{
+	uint8_t call[] = { 0xe8, 2, 0, 0, 0, 0xeb, 0 /* over it */ };
+	uint8_t jmp[] = { 0x48, 0x8d, 0x05, 3, 0, 0, 0 /* lea rax, [rip + 3] */, 0xff, 0xe0, 0x90 };
+	uint8_t over[2];
+
+	switch (draw(s, 8)) {
+	case 0: case 1:
+		over[0] = (uint8_t)(0x70 | draw(s, 16));
+		over[1] = (uint8_t)n;
+		put(k, over, 2);
+		break;
+	case 2:
+		over[0] = (uint8_t)(0xe0 + draw(s, 4));
+		over[1] = (uint8_t)n;
+		put(k, over, 2);
+		break;
+	case 3:
+		if (moves_rsp)		/* it would return to anywhere */
+			break;
+		call[6] = (uint8_t)(n + 1);
+		put(k, call, sizeof(call));
+		break;
+	case 4:
+		put(k, jmp, sizeof(jmp));
+		break;
+	default:
+		break;
+	}
+}
+
+static bool
+make_chunk(struct source *s, struct chunk *k)
+{
+	uint8_t b[32] = { 0 };
+	struct insn_use use;
+	struct insn in;
+	bool called;
+	unsigned start;
+
+	*k = (struct chunk){ 0 };
+	random_bytes(s, b);
+	if (insn_decode(b, sizeof(b), ISA_64, &in) <= 0 || !is_wanted(s, &in))
+		return false;
+	if (draw(s, 24) != 0)
+		aim(s, k, b, &in);
+	if (draw(s, 16) == 0)
+		put_mov(k, REG_rsp, RIG_STACK - 8 * draw(s, 64));
+	start = k->len;
+	insn_uses(&in, &use);
+	put_flow(s, k, in.len, use.gpr_write >> REG_rsp & 1);
+	called = k->len - start == 7;
+	if (in.base == INSN_RIP && k->rip_to != 0) {
+		k->rip_at = k->len + in.disp_at;
+		k->rip_end = k->len + in.len;
+	}
+	put(k, b, in.len);
+	if (called)
+		put(k, "\xc3", 1);
+	return true;
+}
+
+/* ---- programs ---- */
+
+static void
+layout(struct program *p)
+{
+	uint8_t head[] = { 0xc7, 0x04, 0x25, 0, 0, 0, 0, TURNS, 0, 0, 0 }, tail[] = { 0xff, 0x0c, 0x25, 0, 0, 0, 0, 0x0f, 0x85 };
+	uint32_t counter = COUNTER, to;
+	unsigned i, start;
+
+	memcpy(head + 3, &counter, 4);
+	memcpy(tail + 3, &counter, 4);
+	memcpy(p->code, head, sizeof(head));
+	p->len = start = sizeof(head);
+	for (i = 0; i < p->n; i++) {
+		struct chunk *k = &p->chunk[i];
+
+		if (k->rip_at != 0) {
+			to = k->rip_to - (uint32_t)(RIG_CODE + p->offset + p->len + k->rip_end);
+			memcpy(k->bytes + k->rip_at, &to, 4);
+		}
+		memcpy(p->code + p->len, k->bytes, k->len);
+		p->len += k->len;
+	}
+	memcpy(p->code + p->len, tail, sizeof(tail));
+	p->len += (unsigned)sizeof(tail) + 4;
+	to = start - p->len;
+	memcpy(p->code + p->len - 4, &to, 4);
+	p->code[p->len++] = 0xf4;
+}
+
+static uint64_t
+any_value(struct source *s)
+{
+	switch (draw(s, 4)) {
+	case 0:
+		return draw(s, 256) - 128ull;
+	case 1:
+		return data_address(s);
+	case 2:
+		return (uint64_t)draw(s, 0x10000) << draw(s, 49);
+	default:
+		return (uint64_t)draw(s, UINT32_MAX) << 32 | draw(s, UINT32_MAX);
+	}
+}
+
+/* Vector registers: from few draws, so that a fuzzer's bytes last. */
+static void
+make_vectors(struct program *p, uint64_t x)
+{
+	static const uint32_t odd[8] = { 0, 0x3f800000, 0x7f800000, 0xffc00000, 1, 0x80000000, 0x3ff00000, 0x7ff00000 };
+	uint32_t *v[2] = { (uint32_t *)(void *)p->xmm, (uint32_t *)(void *)p->ymmh };
+	unsigned i;
+
+	for (i = 0; i < 128; i++) {
+		x = x * 6364136223846793005 + 1442695040888963407;
+		v[i >> 6][i & 63] = x >> 61 == 0 ? odd[x >> 40 & 7] : (uint32_t)(x >> 30);
+	}
+	for (i = 0; i < 8; i++) {
+		x = x * 6364136223846793005 + 1442695040888963407;
+		memcpy(p->st[i], &x, 8);
+		p->st[i][7] |= 0x80;
+		memcpy(p->st[i] + 8, &(uint16_t){ (uint16_t)(0x3ff0 + (x & 31)) }, 2);
+	}
+}
+
+static void
+make_program(struct source *s, struct program *p)
+{
+	unsigned tries, i;
+
+	p->user = draw(s, 2);
+	p->counted = draw(s, 8) == 0;
+	p->offset = draw(s, 2) ? 0 : PAGE_SIZE - draw(s, 512) - 1;
+	p->mxcsr = draw(s, 16) == 0 ? draw(s, 0x10000) & 0xffff : 0x1f80;
+	p->flags = RFLAGS_fixed | (draw(s, 0x1000) & RFLAGS_arith);
+	p->fs_base = draw(s, 2) ? 0 : draw(s, 0x1000);
+	p->gs_base = draw(s, 2) ? 0 : draw(s, 0x1000);
+	for (i = 0; i < 16; i++)
+		p->gpr[i] = any_value(s);
+	p->gpr[REG_rsp] = RIG_STACK - 8 * draw(s, 64);
+	make_vectors(p, draw(s, UINT32_MAX));
+	p->n = 0;
+	for (tries = 0; p->n < CHUNKS && tries < 40 * CHUNKS && !drained(s); tries++)
+		p->n += make_chunk(s, &p->chunk[p->n]);
+	layout(p);
+}
+
+/* ---- running ---- */
+
+static struct rig *twin[2];		/* the translator's, the interpreter's */
+static volatile sig_atomic_t ticks;
+
+enum { TICK_US = 20000, TICKS_MAX = 5 };
+
+static void
+tick(int sig)
+{
+	(void)sig;
+	if (++ticks > TICKS_MAX) {
+		cpu_ask(&twin[0]->cpu, ATT_kick);
+		cpu_ask(&twin[1]->cpu, ATT_kick);
+	}
+}
+
+static void
+twins_open(void)
+{
+	struct itimerval every = { .it_interval.tv_usec = TICK_US, .it_value.tv_usec = TICK_US };
+
+	twin[0] = rig_open(&bt_engine, RIG_long);
+	twin[1] = rig_open(&interp_engine, RIG_long);
+	signal(SIGALRM, tick);
+	setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static void
+renew(struct rig *g, const struct program *p)
+{
+	static const uint8_t zeros[PAGE_SIZE];
+	union regfile *r = &g->cpu.r;
+	struct fpu_state *f = &g->cpu.fpu;
+	unsigned i;
+	gpa_t at;
+
+	for (at = 0; at < RIG_MEMORY; at += PAGE_SIZE)
+		if (mem_page_flags(g->mem, at) & MEM_dirty) {
+			mem_write(g->mem, at, zeros, PAGE_SIZE);
+			mem_page_clear(g->mem, at, MEM_dirty);
+		}
+	tlb_flush_all(&g->cpu, true);
+	reg_reset(r, f);
+	atomic_store(&g->cpu.attention, 0);
+	rig_tables(g);
+	rig_mode_set(g, RIG_long);
+	if (p->user) {
+		rig_segment(g, SEG_cs, RIG_UCS64, 0xa0fb);
+		rig_segment(g, SEG_ss, RIG_UDS, 0xc0f3);
+	}
+	r->cr4 |= cr4_osxsave_MASK | cr4_osxmmexcpt_MASK | cr4_fsgsbase_MASK;
+	r->xcr0 = 7;
+	memcpy(r->gpr, p->gpr, sizeof(p->gpr));
+	r->rflags = p->flags;
+	r->fs_base = p->fs_base;
+	r->gs_base = p->gs_base;
+	r->rip = RIG_CODE + p->offset;
+	f->fcw = 0x37f;
+	f->mxcsr = p->mxcsr;
+	f->ftw = 0xf;
+	f->xstate_bv = 7;
+	memcpy(f->xmm, p->xmm, sizeof(p->xmm));
+	memcpy(f->ymmh, p->ymmh, sizeof(p->ymmh));
+	for (i = 0; i < 8; i++)
+		memcpy(f->st[i], p->st[i], 10);
+	for (i = 0; i < DATA_SIZE; i += 32)
+		mem_write(g->mem, RIG_DATA + i, p->xmm[i / 32 % 16], 16);
+	mem_write(g->mem, RIG_CODE + p->offset, p->code, p->len);
+	g->cpu.retired = 0;
+	g->cpu.retire_limit = p->counted ? COUNTED : UINT64_MAX;
+	cpu_mode_update(&g->cpu);
+}
+
+static int
+run_to_end(struct rig *g)
+{
+	int kind;
+
+	do
+		kind = rig_run(g);
+	while (kind == EXIT_attend && ticks <= TICKS_MAX && g->cpu.retired < g->cpu.retire_limit);
+	return kind;
+}
+
+/* ---- comparing ---- */
+
+static const char *
+compare_fpu(const struct fpu_state *a, const struct fpu_state *b)
+{
+	unsigned i;
+
+	if (a->fcw != b->fcw || a->fsw != b->fsw || a->ftw != b->ftw)
+		return "x87 control, status or tags";
+	if (a->mxcsr != b->mxcsr)
+		return "mxcsr";
+	for (i = 0; i < 8; i++)
+		if (memcmp(a->st[i], b->st[i], 10) != 0)
+			return "st";
+	if (memcmp(a->xmm, b->xmm, sizeof(a->xmm)) != 0)
+		return "xmm";
+	return memcmp(a->ymmh, b->ymmh, sizeof(a->ymmh)) != 0 ? "ymm" : NULL;
+}
+
+static const char *
+compare_memory(void)
+{
+	gpa_t at;
+
+	for (at = 0; at < RIG_MEMORY; at += PAGE_SIZE)
+		if (((mem_page_flags(twin[0]->mem, at) | mem_page_flags(twin[1]->mem, at)) & MEM_dirty) &&
+		    memcmp(mem_get(twin[0]->mem, at, PAGE_SIZE), mem_get(twin[1]->mem, at, PAGE_SIZE), PAGE_SIZE) != 0)
+			return "memory";
+	return NULL;
+}
+
+/* Where a fault has pushed the flags. */
+static uint64_t
+flags_in_frame(const struct rig *g)
+{
+	static const uint32_t with_error = 1 << VEC_df | 1 << VEC_ts | 1 << VEC_np | 1 << VEC_ss | 1 << VEC_gp | 1 << VEC_pf |
+		1 << VEC_ac;
+
+	return g->cpu.r.rsp + (with_error >> rig_vector(g) & 1 ? 24 : 16);
+}
+
+/* The translator does not keep arithmetic flags that nothing reads before they are overwritten, and
+ * a fault in between shows others (CAVEATS.md). */
+static void
+forgive_flags(void)
+{
+	uint64_t at = flags_in_frame(twin[1]), fl;
+
+	if (rig_vector(twin[0]) != rig_vector(twin[1]) || flags_in_frame(twin[0]) != at)
+		return;
+	if (mem_read(twin[1]->mem, at, &fl, 2))
+		mem_write(twin[0]->mem, at, &fl, 1), mem_write(twin[0]->mem, at + 1, (uint8_t *)&fl + 1, 1);
+	twin[0]->cpu.r.rflags = (twin[0]->cpu.r.rflags & ~(uint64_t)RFLAGS_arith) | (twin[1]->cpu.r.rflags & RFLAGS_arith);
+}
+
+/* What differs, or NULL. */
+static const char *
+disagreement(const struct program *p)
+{
+	int kind[2];
+	unsigned i;
+	const char *why;
+
+	ticks = 0;
+	for (i = 0; i < 2; i++) {
+		renew(twin[i], p);
+		kind[i] = run_to_end(twin[i]);
+	}
+	if (ticks > TICKS_MAX || twin[0]->cpu.retired >= twin[0]->cpu.retire_limit ||
+	    twin[1]->cpu.retired >= twin[1]->cpu.retire_limit)
+		return NULL;		/* too slow to be compared, or stopped somewhere by the limit */
+	if (rig_vector(twin[1]) >= 0)
+		forgive_flags();
+	if (kind[0] != kind[1])
+		return "exit";
+	if (p->counted && twin[0]->cpu.retired != twin[1]->cpu.retired)
+		return "retired";
+	for (i = 0; i < REG__COUNT; i++)
+		if (twin[0]->cpu.r.v[i] != twin[1]->cpu.r.v[i])
+			return reg_desc[i].name;
+	if ((why = compare_fpu(&twin[0]->cpu.fpu, &twin[1]->cpu.fpu)) != NULL)
+		return why;
+	return compare_memory();
+}
+
+/* ---- telling ---- */
+
+/* Leave out what the difference does not need. */
+static void
+shrink(struct program *p)
+{
+	static struct program less;
+	unsigned i;
+
+	for (i = p->n; i-- > 0; ) {
+		less = *p;
+		memmove(&less.chunk[i], &less.chunk[i + 1], (less.n - i - 1) * sizeof(less.chunk[0]));
+		less.n--;
+		layout(&less);
+		if (disagreement(&less) != NULL)
+			*p = less;
+	}
+}
+
+static void
+show_memory(void)
+{
+	gpa_t at;
+	unsigned shown = 0;
+
+	for (at = 0; at < RIG_MEMORY && shown < 6; at += 8)
+		if (rig_get(twin[0], at, 8) != rig_get(twin[1], at, 8) && shown++ < 6)
+			printf("#   [%lx] bt %016" PRIx64 " interp %016" PRIx64 "\n", at, rig_get(twin[0], at, 8),
+			    rig_get(twin[1], at, 8));
+}
+
+static void
+show_state(const struct program *p)
+{
+	unsigned i;
+
+	for (i = 0; i < REG__COUNT; i++)
+		if (twin[0]->cpu.r.v[i] != twin[1]->cpu.r.v[i])
+			printf("#   %-8s bt %016" PRIx64 " interp %016" PRIx64 "\n", reg_desc[i].name,
+			    twin[0]->cpu.r.v[i], twin[1]->cpu.r.v[i]);
+	for (i = 0; i < 16; i++)
+		if (memcmp(twin[0]->cpu.fpu.xmm[i], twin[1]->cpu.fpu.xmm[i], 16) != 0)
+			printf("#   xmm%u differs\n", i);
+	printf("#   vectors %d, %d; mxcsr %x, rflags %" PRIx64 "%s%s\n", rig_vector(twin[0]), rig_vector(twin[1]),
+	    p->mxcsr, p->flags, p->user ? ", user" : "", p->counted ? ", counted" : "");
+	show_memory();
+}
+
+static void
+show_code(const struct program *p)
+{
+	char text[96];
+	unsigned at, n, i;
+
+	for (at = 0; at < p->len; at += n) {
+		n = insn_text(p->code + at, p->len - at, ISA_64, RIG_CODE + p->offset + at, text, sizeof(text));
+		if (n == 0)
+			break;
+		printf("#   %x  ", RIG_CODE + p->offset + at);
+		for (i = 0; i < 15; i++)
+			printf(i < n ? "%02x" : "  ", p->code[at + i]);
+		printf("  %s\n", text);
+	}
+	for (i = 0; i < 16; i += 2)
+		printf("#   gpr %2u %016" PRIx64 "  %016" PRIx64 "\n", i, p->gpr[i], p->gpr[i + 1]);
+}
+
+static void
+show(struct program *p, const char *why)
+{
+	printf("# %s differs\n", why);
+	show_state(p);
+	shrink(p);
+	why = disagreement(p);
+	printf("# what is left of it: %s differs\n", why == NULL ? "nothing" : why);
+	show_code(p);
+	show_state(p);
+}
