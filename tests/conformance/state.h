@@ -26,7 +26,7 @@ struct state {
 };
 
 struct test_case {
-	uint8_t bytes[16];
+	uint8_t bytes[256];
 	unsigned len;
 	struct insn in;
 	struct state s;			/* before */

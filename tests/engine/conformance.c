@@ -14,8 +14,12 @@
 #include "conformance/compare.h"
 #include "conformance/native.h"
 #include "conformance/guest.h"
+#include "conformance/sequences.h"
 #include "conformance/skip.h"
 
+#ifndef CONFORMANCE_ENGINE
+#define CONFORMANCE_ENGINE "interp"
+#endif
 enum { DEFAULT_CASES = 400000, SHOWN_MAX = 3, TRIES = 64 };
 
 struct tally {
@@ -159,6 +163,73 @@ run_insn(const struct forms *fs, unsigned id, uint64_t cases, bool bits32)
 	}
 }
 
+/* ---- sequences ---- */
+
+static struct tally sequences;
+
+static void
+show_sequence(const struct sequence *q, const struct diff *d)
+{
+	unsigned i;
+
+	printf("# sequence [");
+	print_bytes(q->all.bytes, q->all.len);
+	printf("]\n");
+	for (i = 0; i < q->n; i++)
+		show(&q->part[i], i + 1 == q->n ? d : &(struct diff){ .what = "" });
+}
+
+static void
+run_sequence(struct sequence *q)
+{
+	uint8_t *host = (uint8_t *)(uintptr_t)PLACE_DATA, *guest = guest_data();
+	const uint32_t rounds = 3;
+	struct test_case *t = &q->all;
+	struct state h = t->s, g;
+	struct diff d;
+
+	randomize_data(host, guest, SEQ_MEM + 64 * rnd_below(8));
+	memcpy(host + 16, &rounds, 4);
+	memcpy(guest + 16, &rounds, 4);
+	memcpy((void *)(uintptr_t)t->s.rip, t->bytes, t->len);
+	native_run(&h, t->len, false, false, false);
+	if (verbose)
+		show_sequence(q, &(struct diff){ .what = "now" }), fflush(stdout);
+	guest_run(t, &g);
+	if (h.vec != DONE)
+		seq_stopped_at(q, h.rip);
+	compare(t, &h, &g, host, guest, &d);
+	sequences.cases++;
+	sequences.faults += h.vec != DONE;
+	if (d.what != NULL && sequences.differ++ < shown_max)
+		show_sequence(q, &d);
+	if (memcmp(host, guest, DATA_SIZE) != 0)
+		memcpy(guest, host, DATA_SIZE);
+}
+
+static void
+run_sequences(const struct forms *fs, uint64_t n)
+{
+	static uint16_t ids[4 * INSN__COUNT];
+	static struct sequence q;
+	bool whole = gst.whole;
+	unsigned nids = 0, id, k;
+
+	for (id = 1; id < INSN__COUNT; id++)	/* integer instructions are few, and more of interest */
+		for (k = 0; k < (strcmp(family_of(id), "integer") == 0 ? 4 : 1); k++)
+			if (why_skipped(id) == NULL && guest_has(id) && seq_allowed(id) && fs->first[id + 1] > fs->first[id])
+				ids[nids++] = (uint16_t)id;
+	gst.whole = true;
+	while (n-- > 0) {
+		seq_make(&q, fs, ids, nids);
+		run_sequence(&q);
+	}
+	gst.whole = whole;
+	printf("%s sequences: %" PRIu64 " cases, %" PRIu64 " faults, %" PRIu64 " differences\n",
+		sequences.differ ? "not ok" : "ok", sequences.cases, sequences.faults, sequences.differ);
+	check_failures += sequences.differ != 0;
+}
+
 static const char *only;	/* an instruction or a family */
 
 static bool
@@ -250,13 +321,18 @@ main(int argc, char **argv)
 	}
 	verbose = getenv("CONFORMANCE_VERBOSE") != NULL;
 	if (engine == NULL)
-		engine = "interp";
-	if (!guest_open(engine))
-		return printf("not ok guest: cannot be made\n"), 1;
-	printf("# seed %" PRIu64 "\n", seed);
+		engine = CONFORMANCE_ENGINE;
+	flags_lost_at_faults = strcmp(engine, "bt") == 0;
+	if (!guest_open(engine)) {
+		printf("%s guest: engine %s does not open\n", strcmp(engine, "bt") == 0 ? "skip" : "not ok", engine);
+		return strcmp(engine, "bt") != 0;
+	}
+	printf("# engine %s, seed %" PRIu64 "\n", engine, seed);
 	forms_find(&fs, ISA_64);
 	printf("# 64-bit: %u forms\n", fs.n);
 	run_all(&fs, cases, false);
+	if (only == NULL || strcmp(only, "sequences") == 0)
+		run_sequences(&fs, only == NULL ? cases / 8 : cases);
 	free(fs.form);
 	forms_find(&fs, ISA_32);
 	printf("# 32-bit: %u forms\n", fs.n);
