@@ -203,8 +203,9 @@ rmw_locked(uint8_t *p, unsigned size, lin_rmw_fn *fn, void *ctx)
 	}
 }
 
-/* A locked access to two pages, or to a device, is atomic among its like only: a locked access to
- * one of the two pages may fall between its halves (CAVEATS.md). */
+/* A locked access to two pages is atomic among its like only: a locked access to one of the pages
+ * may fall between its halves; one to a device is not atomic at all (CAVEATS.md). The split lock is
+ * innermost: it is not held while a device runs, which takes the VM's. */
 int
 lin_rmw_slow(struct cpu *c, uint64_t lin, unsigned size, bool lock, lin_rmw_fn *fn, void *ctx)
 {
@@ -219,6 +220,7 @@ lin_rmw_slow(struct cpu *c, uint64_t lin, unsigned size, bool lock, lin_rmw_fn *
 			code_written(c, s[0].at.gpa, size);
 		return OK;
 	}
+	lock = lock && s[0].at.host != NULL && s[1].at.host != NULL;
 	if (lock)
 		shootdown_split_lock(c);
 	span_read(c, &s[0], &val);

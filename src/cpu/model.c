@@ -41,7 +41,7 @@ static const struct { uint16_t f, needs; } needs[] = {
 	{ CPUF_x2apic, CPUF_apic }, { CPUF_tsc_deadline, CPUF_apic }, { CPUF_tsc_adjust, CPUF_tsc },
 	{ CPUF_rdtscp, CPUF_tsc }, { CPUF_constant_tsc, CPUF_tsc }, { CPUF_lm, CPUF_pae }, { CPUF_pcid, CPUF_lm },
 	{ CPUF_kvm_clock, CPUF_hypervisor }, { CPUF_kvm_clock_stable, CPUF_kvm_clock },
-	{ CPUF_ibpb_brtype, CPUF_ibpb },
+	{ CPUF_ibpb_brtype, CPUF_ibpb }, { CPUF_ibpb_ret, CPUF_ibpb },
 };
 
 static const struct { const char *name, *about; uint8_t in; } model[] = {
