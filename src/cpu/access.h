@@ -32,6 +32,9 @@ uint8_t *lin_hva_slow(struct cpu *c, uint64_t lin, unsigned size, unsigned acc, 
  * view (CPL 3 or not) changes. */
 int MUST_CHECK lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **e);
 
+/* Whether the entry that lin_code has just given for lin outlives CR3 writes. */
+bool lin_code_global(const struct cpu *c, uint64_t lin);
+
 static inline int MUST_CHECK
 lin_code(struct cpu *c, uint64_t lin, const struct code_entry **e)
 {

@@ -68,6 +68,9 @@ struct cpu_ops {
 	enum io_result (*io)(struct cpu *c, struct io *io);
 	/* Guest TSC with offset applied, and the clock of kvmclock (ns). */
 	uint64_t (*tsc)(struct cpu *c);
+	/* Its distance from the host's TSC while that is fixed, until tsc_write or tsc_adjust; else
+	 * false. May be NULL. */
+	bool (*tsc_delta)(struct cpu *c, uint64_t *delta);
 	/* Local APIC: MSRs 0x800-0x8ff; false is #GP. */
 	bool (*apic_msr)(struct cpu *c, uint32_t msr, bool write, uint64_t *val);
 	void (*apic_base)(struct cpu *c, uint64_t val);	/* IA32_APIC_BASE was written and accepted */

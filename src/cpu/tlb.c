@@ -351,3 +351,12 @@ lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **out)
 	*out = e;
 	return OK;
 }
+
+bool
+lin_code_global(const struct cpu *c, uint64_t lin)
+{
+	enum code_view v = c->cpl == 3 ? CODE_user : CODE_super;
+	unsigned i = index_of(lin);
+
+	return c->code[v][i].tag == (lin & PAGE_MASK) && (c->paging_state->code[v].global[i / 64] >> (i % 64) & 1);
+}

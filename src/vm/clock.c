@@ -127,6 +127,13 @@ clock_tsc(struct clock *k)
 	return k->counted ? k->count : __rdtsc() - k->tsc_start;
 }
 
+bool
+clock_tsc_delta(const struct clock *k, uint64_t *delta)
+{
+	*delta = 0 - k->tsc_start;
+	return !k->counted;
+}
+
 uint64_t
 clock_tsc_khz(const struct clock *k)
 {

@@ -54,6 +54,16 @@ op_tsc(struct cpu *c)
 }
 
 static bool
+op_tsc_delta(struct cpu *c, uint64_t *delta)
+{
+	struct vcpu *vc = vcpu_of(c);
+	bool fixed = clock_tsc_delta(vc->vm->clock, delta);
+
+	*delta += vc->tsc_offset;
+	return fixed;
+}
+
+static bool
 op_apic_msr(struct cpu *c, uint32_t msr, bool write, uint64_t *val)
 {
 	struct vcpu *vc = vcpu_of(c);
@@ -135,7 +145,7 @@ op_kvm_clock(struct cpu *c, uint32_t msr, uint64_t val)
 }
 
 const struct cpu_ops vcpu_cpu_ops = {
-	.io = op_io, .tsc = op_tsc, .apic_msr = op_apic_msr, .apic_base = op_apic_base,
+	.io = op_io, .tsc = op_tsc, .tsc_delta = op_tsc_delta, .apic_msr = op_apic_msr, .apic_base = op_apic_base,
 	.tpr_get = op_tpr_get, .tpr_set = op_tpr_set, .deadline = op_deadline,
 	.tsc_write = op_tsc_write, .tsc_adjust = op_tsc_adjust, .kvm_clock = op_kvm_clock,
 };

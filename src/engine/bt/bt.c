@@ -41,14 +41,16 @@ mode_of(const struct cpu *c)
 	const union regfile *r = &c->r;
 	uint32_t m;
 
-	if (c->mode != MODE_long64 || (r->rflags & (rflags_tf_MASK | rflags_df_MASK | rflags_rf_MASK)) ||
+	if (c->mode != MODE_long64 || (r->rflags & (rflags_tf_MASK | rflags_df_MASK)) ||
 	    (r->dr7 & DR7_ENABLE) || (r->interruptibility & SHADOW_mov_ss) || (cr0_am(r) && rflags_ac(r) && c->cpl == 3))
 		return BM_none;
 	m = (c->cpl == 3 ? BM_user : 0) | (uint32_t)c->tlb_view << BM_VIEW_SHIFT | fpu_mode(c);
 	if (cr4_fsgsbase(r))
 		m |= BM_fsgsbase;
-	if (rflags_iopl(r) >= c->cpl)
-		m |= BM_iopl;
+	if (c->cpl == 0 && !(r->rflags & (rflags_iopl_MASK | rflags_nt_MASK)))
+		m |= BM_plain_if;
+	if (c->bt->tsc_fixed && (c->cpl == 0 || !cr4_tsd(r)))
+		m |= BM_tsc;
 	if (c->retire_limit != UINT64_MAX)
 		m |= BM_counted;
 	return m;
@@ -85,7 +87,7 @@ mode_set(struct bt_state *bt, uint32_t m)
 static void
 serve_written(struct bt_state *bt)
 {
-	gpa_t pages[64];
+	static __thread gpa_t pages[sizeof(bt->written_page) / sizeof(gpa_t)];
 	unsigned n, i;
 
 	pthread_mutex_lock(&bt->written_lock);
@@ -122,6 +124,8 @@ page_at(struct bt_state *bt, uint64_t rip)
 		pg = bt_page_get(bt, rip & PAGE_MASK, e->gpa);
 	}
 	*slot = bt_page_id(bt, pg);
+	if (!lin_code_global(bt->c, rip) && bt->now->nlocal++ < BT_LOCALS)
+		bt->now->local[bt->now->nlocal - 1] = (uint16_t)bt_slot(rip);
 	return pg;
 }
 
@@ -214,7 +218,8 @@ light(struct bt_state *bt, const struct bt_exit *x)
 		c->retired++;
 		return false;
 	case LIGHT_fault:
-		return true;	/* rare: raised again, and delivered, there */
+		bt->fault_ready = true;
+		return false;
 	default:
 		bt->stats.light_refused++;
 		bt->stats.interp[x->insn_id]++;
@@ -236,7 +241,7 @@ left(struct bt_state *bt, uint32_t why)
 	if (why == LEFT_fault) {
 		if (bt->now->mode & BM_counted)
 			bt->c->retired--;
-		return true;
+		return !bt->fault_ready;
 	}
 	bt->c->r.rip = x->target;
 	if (x->kind == BX_light)
@@ -260,13 +265,40 @@ left(struct bt_state *bt, uint32_t why)
 	return false;
 }
 
+/* Deliver cpu->fault, which translated code ran into. False: shutdown. */
+static bool
+deliver(struct bt_state *bt)
+{
+	bt->fault_ready = false;
+	bt->stats.delivered++;
+	bt->c->r.interruptibility = 0;
+	return cpu_deliver(bt->c) == OK;
+}
+
+/* Where to enter translated code for rip, by the table that indirect branches use, or the slow way.
+ * NULL: interpret. `known_bad`: the table's entry has just been found stale. */
+static const uint8_t *
+entry_at(struct bt_state *bt, uint64_t rip, bool known_bad, bool shadow)
+{
+	struct bt_target *t = &bt->now->target[bt_target_index(rip)];
+	struct bt_block *b;
+
+	if (t->rip == rip && t->code != NULL && !known_bad && !shadow)
+		return t->code;
+	b = block_at(bt, rip);
+	if (b == NULL)
+		return NULL;
+	*t = (struct bt_target){ rip, bt_rx(bt, b->land) };
+	return bt_rx(bt, shadow ? b->saved : b->land);	/* behind STI no look at events first */
+}
+
 static int
 run(struct cpu *c, struct vexit *x)
 {
 	struct bt_state *bt = c->bt;
-	struct bt_block *b = NULL;
+	const uint8_t *entry;
 	uint64_t start, shadow;
-	uint32_t why, m;
+	uint32_t why = LEFT_indirect, m;
 	bool step = false, first = true;
 	int err = 0;
 
@@ -278,31 +310,35 @@ run(struct cpu *c, struct vexit *x)
 		if (first ? atomic_load(&c->attention) != 0 : wants_out(c))
 			break;
 		m = mode_of(c);
-		if (!step && m != BM_none) {
-			mode_set(bt, m);
-			b = block_at(bt, c->r.rip);
-			step = b == NULL;
-		} else if (!step) {
+		entry = NULL;
+		shadow = c->r.interruptibility;
+		if (m == BM_none) {
 			bt->stats.nomode++;
+		} else if (!step) {
+			mode_set(bt, m);
+			entry = entry_at(bt, c->r.rip, why == LEFT_indirect, shadow != 0);
 		}
-		if (step || m == BM_none) {
-			step = false;
+		step = false;
+		if (entry == NULL) {
+			why = LEFT_indirect;
 			if (interpret(bt, x, &err))
 				break;
 			continue;
 		}
-		bt->now->target[bt_target_index(c->r.rip)] = (struct bt_target){ c->r.rip, bt_rx(bt, b->land) };
 		start = c->r.rip;
-		shadow = c->r.interruptibility;
 		c->r.interruptibility = 0;
+		c->r.rflags &= ~rflags_rf_MASK;	/* no instruction breakpoints in this mode */
 		flags_in(bt);
 		bt->stats.entries++;
-		/* Behind STI no look at events before the next instruction is done. */
-		why = bt->enter(bt_rx(bt, shadow != 0 ? b->saved : b->land));
+		why = bt->enter(entry);
 		flags_out(bt);
 		step = left(bt, why);
 		if (step && c->r.rip == start)
 			c->r.interruptibility = shadow;
+		if (bt->fault_ready && !deliver(bt)) {
+			x->kind = EXIT_down;
+			break;
+		}
 	}
 	bt_fpu_unload(bt);
 	return err;
@@ -329,6 +365,14 @@ bt_step(struct cpu *c, struct vexit *x)
 
 /* ---- helpers of translated code ---- */
 
+static bool
+is_canonical(uint64_t lin)
+{
+	enum { SHIFT = 64 - 48 };
+
+	return (uint64_t)((int64_t)(lin << SHIFT) >> SHIFT) == lin;
+}
+
 /* A TLB check failed: make the entry. Nonzero: the instruction must be interpreted (a fault, a
  * device, a page with code, an access across pages). */
 uint64_t
@@ -343,7 +387,7 @@ bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 	int res = OK;
 
 	bt->stats.fills++;
-	if (e->tag != page && ((lin + size - 1) & PAGE_MASK) == page) {
+	if (e->tag != page && ((lin + size - 1) & PAGE_MASK) == page && is_canonical(lin)) {
 		bt->stats.fills_slow++;
 		lin_hva_slow(c, lin, size, info & FILL_write ? ACC_write : ACC_read, &res);
 	}
@@ -352,6 +396,7 @@ bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 			tlb->stack = *e;
 		return 0;
 	}
+	bt->fault_ready = res != OK;
 	bt->stats.fills_failed++;
 	bt_side_find(bt, pc, &c->r.rip, &saved);
 	return 1;
@@ -368,16 +413,42 @@ forget(void *p, size_t n)
 }
 
 static void
+ctx_forget(struct bt_ctx *x)
+{
+	forget(x->slot, sizeof(x->slot));
+	x->nlocal = 0;
+}
+
+static void
+ctx_forget_locals(struct bt_ctx *x)
+{
+	if (x->nlocal > BT_LOCALS) {
+		ctx_forget(x);
+		return;
+	}
+	while (x->nlocal > 0)
+		x->slot[x->local[--x->nlocal]] = 0;
+}
+
+/* A page of the lower half may have been one of 4 KiB or large, never global in practice: all local
+ * slots go, and its own. */
+static void
 flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
 {
 	struct bt_state *bt = c->bt;
 	unsigned i;
 
-	(void)what, (void)lin;
 	bt->stats.flushed++;
-	for (i = 0; i < BT_CTXS; i++)
-		if (bt->ctx[i].used)
-			forget(bt->ctx[i].slot, sizeof(bt->ctx[i].slot));
+	for (i = 0; i < BT_CTXS; i++) {
+		if (!bt->ctx[i].used)
+			continue;
+		if (what == FLUSH_all || (what == FLUSH_page && (lin >> 63) != 0)) {
+			ctx_forget(&bt->ctx[i]);
+		} else {
+			ctx_forget_locals(&bt->ctx[i]);
+			bt->ctx[i].slot[bt_slot(lin)] = 0;
+		}
+	}
 }
 
 static void

@@ -26,7 +26,8 @@ enum bt_mode {
 	BM_avx = 1 << 6,	/* and AVX: CR4.OSXSAVE, XCR0 */
 	BM_fsgsbase = 1 << 7,	/* CR4.FSGSBASE */
 	BM_counted = 1 << 8,	/* instructions are counted, flags exact at every fault (lockstep) */
-	BM_iopl = 1 << 9,	/* CPL <= IOPL: CLI and STI may run */
+	BM_plain_if = 1 << 9,	/* CPL 0, IOPL 0, NT 0: IF is all there is in the second byte of RFLAGS */
+	BM_tsc = 1 << 10,	/* RDTSC is allowed, and the host's TSC plus bt->tsc_delta */
 	BM_none = 1 << 30	/* not for the translator: interpret */
 };
 enum { BM_VIEW_SHIFT = 2 };
@@ -40,7 +41,11 @@ struct bt_ctx {
 	uint32_t slot[BT_SLOTS];	/* id of the page instance mapped at a virtual page; 0: not known */
 	uint32_t mode;			/* enum bt_mode */
 	bool used;
+	/* Slots that a CR3 write empties: those of pages that are not global. */
+	unsigned nlocal;		/* over BT_LOCALS: all */
+	uint16_t local[128];
 };
+enum { BT_LOCALS = 128 };
 
 /* A page of guest code at one virtual address in one mode. id is its index + 1. */
 struct bt_page {
@@ -77,7 +82,7 @@ struct bt_exit {
 enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
 
 struct bt_stats {
-	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_failed, fills_slow, light, light_refused,
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_failed, fills_slow, delivered, light, light_refused,
 		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT];
 };
 
@@ -91,6 +96,9 @@ struct bt_state {
 	uint64_t tmp, tmp2;		/* the gates' own */
 	uint64_t host_rsp, host_gs;
 	uint32_t host_mxcsr;
+	uint64_t tsc_delta;
+	bool tsc_fixed;
+	bool fault_ready;		/* bt_fill failed with cpu->fault set */
 
 	struct cpu *c;			/* borrowed: whose state this is */
 	struct bt_ctx *now;		/* of the present mode */
@@ -114,7 +122,7 @@ struct bt_state {
 	struct mem_watcher watcher;
 	pthread_mutex_t written_lock;
 	_Atomic bool written;		/* written_page[] has something, or overflowed */
-	gpa_t written_page[64];
+	gpa_t written_page[512];
 	unsigned nwritten;
 
 	struct bt_stats stats;

@@ -81,6 +81,7 @@ bt_flush(struct bt_state *bt)
 		memset(bt->ctx[i].target, 0, sizeof(bt->ctx[i].target));
 		bt->ctx[i].target[0].rip = 1;	/* 0 is an address like any other; 1 never stands here */
 		memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
+		bt->ctx[i].nlocal = 0;
 	}
 	bt->npages = bt->nblocks = bt->nside = bt->nlight = 0;
 	bt->nexits = LEFT__EXITS;

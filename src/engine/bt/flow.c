@@ -157,17 +157,30 @@ indirect(struct tr *t)
 	e_jmp_rm(e, rm_at(S1, (int32_t)(table + offsetof(struct bt_target, code))));
 }
 
-/* Leave, and have the instruction interpreted. */
+/* A way out for an instruction that C does. */
+uint32_t
+tr_exit_light(struct tr *t, struct tr_insn *i)
+{
+	uint32_t id = exit_new(t, BX_light, tr_rip(t, i));
+
+	t->bt->exits[id].insn_id = i->in.id;
+	t->bt->exits[id].patch = t->bt->nlight;
+	t->bt->light[t->bt->nlight++] = i->in;
+	return id;
+}
+
+/* Leave, and have the instruction done by C or interpreted. */
 void
 tr_interp(struct tr *t, struct tr_insn *i)
 {
 	bool light = bt_is_light(&i->in) && !((t->mode & BM_counted) && (insn_info[i->in.id].flags & IF_string));
-	uint32_t id = exit_new(t, light ? BX_light : BX_interp, tr_rip(t, i));
+	uint32_t id;
 
-	t->bt->exits[id].insn_id = i->in.id;
 	if (light) {
-		t->bt->exits[id].patch = t->bt->nlight;
-		t->bt->light[t->bt->nlight++] = i->in;
+		id = tr_exit_light(t, i);
+	} else {
+		id = exit_new(t, BX_interp, tr_rip(t, i));
+		t->bt->exits[id].insn_id = i->in.id;
 	}
 	leave_with(t, id, t->fl == FL_saved);
 }
@@ -418,6 +431,9 @@ tr_cold_emit(struct tr *t)
 			break;
 		case COLD_jcc_land:
 			cold_land(t, c);
+			break;
+		case COLD_light:
+			leave_with(t, tr_exit_light(t, &t->i[c->insn]), c->fl == FL_saved);
 			break;
 		case COLD_fpu:
 			e_call(e, gate(t, t->bt->gate_fpu));

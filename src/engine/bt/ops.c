@@ -20,8 +20,27 @@ static void op_apic_base(struct cpu *c, uint64_t val) { down(c)->apic_base(c, va
 static uint8_t op_tpr_get(struct cpu *c) { return down(c)->tpr_get(c); }
 static void op_tpr_set(struct cpu *c, uint8_t tpr) { down(c)->tpr_set(c, tpr); }
 static void op_deadline(struct cpu *c, uint64_t t) { down(c)->deadline(c, t); }
-static void op_tsc_write(struct cpu *c, uint64_t t) { down(c)->tsc_write(c, t); }
-static void op_tsc_adjust(struct cpu *c, uint64_t delta) { down(c)->tsc_adjust(c, delta); }
+
+static void
+bt_tsc_learn(struct bt_state *bt)
+{
+	bt->tsc_fixed = bt->lower->tsc_delta != NULL && bt->lower->tsc_delta(bt->c, &bt->tsc_delta);
+}
+
+static void
+op_tsc_write(struct cpu *c, uint64_t t)
+{
+	down(c)->tsc_write(c, t);
+	bt_tsc_learn(c->bt);
+}
+
+static void
+op_tsc_adjust(struct cpu *c, uint64_t delta)
+{
+	down(c)->tsc_adjust(c, delta);
+	bt_tsc_learn(c->bt);
+}
+
 static void op_kvm_clock(struct cpu *c, uint32_t msr, uint64_t val) { down(c)->kvm_clock(c, msr, val); }
 
 void
@@ -32,6 +51,7 @@ bt_ops_wrap(struct bt_state *bt)
 	if (c->ops == &bt->ops)
 		return;
 	bt->lower = c->ops;
+	bt_tsc_learn(bt);
 	bt->ops = (struct cpu_ops){ .io = op_io, .tsc = op_tsc, .apic_msr = op_apic_msr, .apic_base = op_apic_base,
 		.tpr_get = op_tpr_get, .tpr_set = op_tpr_set, .deadline = op_deadline, .tsc_write = op_tsc_write,
 		.tsc_adjust = op_tsc_adjust, .kvm_clock = op_kvm_clock };

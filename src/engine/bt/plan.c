@@ -48,8 +48,15 @@ kind_of_integer(const struct tr *t, const struct tr_insn *i)
 		return TK_plain;
 	case INSN_lea:
 		return in->osize == 2 ? TK_interp : TK_lea;
+	case INSN_swapgs:
+		return t->mode & BM_user ? TK_interp : TK_swapgs;
+	case INSN_cli:
+		return t->mode & BM_plain_if ? TK_cli : TK_interp;
+	case INSN_sti:
+		return (t->mode & (BM_plain_if | BM_counted)) == BM_plain_if ? TK_sti : TK_interp;
+	case INSN_rdtsc: case INSN_rdtscp:
+		return (t->mode & (BM_tsc | BM_counted)) == BM_tsc ? TK_rdtsc : TK_interp;
 	default:
-		(void)t;
 		return TK_interp;
 	}
 }
@@ -239,6 +246,12 @@ find_live(struct tr *t)
 	}
 }
 
+static bool
+behind_sti(const struct tr *t, unsigned k)
+{
+	return k > 0 && t->i[k - 1].kind == TK_sti;
+}
+
 /* Each backward branch gets a look at cpu->attention, where flags are dead if there is such a place. */
 static void
 find_polls(struct tr *t)
@@ -251,13 +264,24 @@ find_polls(struct tr *t)
 		if (!is_direct(i) || i->kind == TK_call || target_of(t, i) > tr_rip(t, i) || (t->mode & BM_counted) ||
 		    (target_of(t, i) & PAGE_MASK) != t->pg->vpage)
 			continue;
-		for (j = k; t->i[j].live != 0 && !t->i[j].label && j > 0; j--)
+		for (j = k; (t->i[j].live != 0 || behind_sti(t, j)) && !t->i[j].label && j > 0; j--)
 			;
-		if (t->i[j].live == 0)
+		if (t->i[j].live == 0 && !behind_sti(t, j))
 			t->i[j].poll = true;
 		else
 			i->poll_late = true;
 	}
+}
+
+/* STI runs inline only when the next instruction follows without a look at events or a way out. */
+static void
+hold_shadows(struct tr *t)
+{
+	unsigned k;
+
+	for (k = 0; k < t->n; k++)
+		if (t->i[k].kind == TK_sti && (k + 1 >= t->n || t->i[k + 1].label || t->i[k + 1].kind == TK_interp))
+			t->i[k].kind = TK_interp;
 }
 
 void
@@ -286,6 +310,7 @@ tr_plan(struct tr *t, unsigned start)
 	if (t->n > 0 && ends(&t->i[t->n - 1]))
 		t->falls = false;
 	find_targets(t);
+	hold_shadows(t);
 	find_live(t);
 	find_polls(t);
 }

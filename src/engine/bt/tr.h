@@ -10,7 +10,7 @@ enum tr_kind {
 	TK_interp,	/* leave, interpret it, go on behind it */
 	TK_plain,	/* re-encode, with its memory operand checked */
 	TK_nothing, TK_lea, TK_push, TK_pop, TK_leave, TK_jcc, TK_loop, TK_jmp, TK_call, TK_jmp_reg, TK_call_reg,
-	TK_ret, TK_special
+	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc
 };
 
 enum tr_flags { FL_native, FL_saved };
@@ -30,7 +30,7 @@ struct tr_insn {
 
 /* Code to be written behind the block's body. */
 enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
-	COLD_indirect };
+	COLD_light };
 struct cold {
 	uint8_t kind, fl;		/* enum cold_kind, enum tr_flags there */
 	uint8_t exit_kind;
@@ -86,6 +86,8 @@ void tr_exit(struct tr *t, struct tr_insn *i, uint64_t target);
 void tr_interp(struct tr *t, struct tr_insn *i);
 void tr_poll(struct tr *t, struct tr_insn *i);
 void tr_cold_emit(struct tr *t);
+void tr_system(struct tr *t, struct tr_insn *i);		/* system.c */
+uint32_t tr_exit_light(struct tr *t, struct tr_insn *i);
 
 static inline uint64_t tr_rip(const struct tr *t, const struct tr_insn *i) { return t->pg->vpage + i->off; }
 static inline uint64_t tr_next(const struct tr *t, const struct tr_insn *i)

@@ -93,6 +93,9 @@ one(struct tr *t, struct tr_insn *i)
 	case TK_leave:
 		tr_leave(t, i);
 		break;
+	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc:
+		tr_system(t, i);
+		break;
 	default:
 		tr_branch(t, i);
 	}
