@@ -21,13 +21,17 @@ sp_mask(const struct cpu *c)
 	return c->r.ss_attr & ATTR_db ? 0xffffffff : 0xffff;
 }
 
+/* 32-bit stacks zero the upper half as every 32-bit write does. */
+static void
+sp_set_masked(struct cpu *c, uint64_t sp, uint64_t mask)
+{
+	c->r.rsp = mask == 0xffff ? (c->r.rsp & ~mask) | (sp & mask) : sp & mask;
+}
+
 static void
 sp_set(struct cpu *c, uint64_t sp)
 {
-	uint64_t mask = sp_mask(c);
-
-	/* 32-bit stacks zero the upper half as every 32-bit write does. */
-	c->r.rsp = mask == 0xffff ? (c->r.rsp & ~mask) | (sp & mask) : sp & mask;
+	sp_set_masked(c, sp, sp_mask(c));
 }
 
 /* Write `val` below sp; rSP stays. */
@@ -118,18 +122,16 @@ exec_push_seg(struct cpu *c, const struct insn *in)
 	return OK;
 }
 
+/* The width of rSP is that of the old SS, even when SS is popped. */
 int
 exec_pop_seg(struct cpu *c, const struct insn *in)
 {
-	uint64_t val, sp = c->r.rsp;
+	uint64_t val, mask = sp_mask(c), sp = c->r.rsp;
 	bool inhibited = c->r.interruptibility & SHADOW_mov_ss;
 
-	if (stack_get(c, sp, &val, in->osize == 2 ? 2 : in->osize))
+	if (stack_get(c, sp, &val, in->osize) || seg_load(c, (enum seg_id)in->op[0].reg, (uint16_t)val))
 		return FAULT;
-	if (seg_load(c, (enum seg_id)in->op[0].reg, (uint16_t)val))
-		return FAULT;
-	/* The width of rSP is that of the old SS: pop first, so to say. */
-	sp_set(c, sp + in->osize);
+	sp_set_masked(c, sp + in->osize, mask);
 	if (in->op[0].reg == SEG_ss && !inhibited)
 		c->r.interruptibility |= SHADOW_mov_ss;
 	return OK;
