@@ -3,7 +3,7 @@
 #include "engine/rig.h"
 #include <pthread.h>
 
-static const struct engine *const engines[] = { &interp_engine };
+static const struct engine *const engines[] = { &interp_engine, &bt_engine };
 static const struct engine *engine;
 
 /* Run until HLT; engines may leave for attention (shootdowns) before. */
@@ -76,6 +76,7 @@ main(void)
 
 	for (i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
 		engine = engines[i];
+		printf("# %s\n", engine->name);
 		RUN(locked_operations_are_atomic);
 		RUN(code_changes_are_seen);
 	}
