@@ -206,14 +206,11 @@ rmw_locked(uint8_t *p, unsigned size, lin_rmw_fn *fn, void *ctx)
 /* A locked access to two pages is atomic among its like only: a locked access to one of the pages
  * may fall between its halves; one to a device is not atomic at all (CAVEATS.md). The split lock is
  * innermost: it is not held while a device runs, which takes the VM's. */
-int
-lin_rmw_slow(struct cpu *c, uint64_t lin, unsigned size, bool lock, lin_rmw_fn *fn, void *ctx)
+static int
+rmw(struct cpu *c, const struct span *s, unsigned size, bool lock, lin_rmw_fn *fn, void *ctx)
 {
-	struct span s[2] = { 0 };
 	uint64_t val = 0;
 
-	if (spans(c, lin, size, ACC_write, s) != OK)
-		return FAULT;
 	if (lock && s[0].at.host != NULL && s[1].size == 0) {
 		rmw_locked(s[0].at.host, size, fn, ctx);
 		if (s[0].at.code)
@@ -231,4 +228,20 @@ lin_rmw_slow(struct cpu *c, uint64_t lin, unsigned size, bool lock, lin_rmw_fn *
 	if (lock)
 		shootdown_split_unlock(c);
 	return OK;
+}
+
+int
+lin_rmw_slow(struct cpu *c, uint64_t lin, unsigned size, bool lock, lin_rmw_fn *fn, void *ctx)
+{
+	struct span s[2] = { 0 };
+
+	return spans(c, lin, size, ACC_write, s) != OK ? FAULT : rmw(c, s, size, lock, fn, ctx);
+}
+
+int
+lin_rmw_system(struct cpu *c, uint64_t lin, unsigned size, lin_rmw_fn *fn, void *ctx)
+{
+	struct span s[2] = { 0 };
+
+	return spans(c, lin, size, ACC_write | ACC_system, s) != OK ? FAULT : rmw(c, s, size, true, fn, ctx);
 }

@@ -54,6 +54,8 @@ int MUST_CHECK lin_probe(struct cpu *c, uint64_t lin, unsigned size, unsigned ac
  * exchange lost a race (fn must be pure but for ctx). Access rights are those of a write. */
 typedef uint64_t lin_rmw_fn(void *ctx, uint64_t old);
 int MUST_CHECK lin_rmw_slow(struct cpu *c, uint64_t lin, unsigned size, bool lock, lin_rmw_fn *fn, void *ctx);
+/* The same as an implicit supervisor access (descriptors), always locked. */
+int MUST_CHECK lin_rmw_system(struct cpu *c, uint64_t lin, unsigned size, lin_rmw_fn *fn, void *ctx);
 
 /* Flushes; allowed to drop more than asked. A page given to INVLPG; one PCID; everything but globals; everything. */
 void tlb_flush_page(struct cpu *c, uint64_t lin);

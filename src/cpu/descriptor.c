@@ -132,16 +132,8 @@ int
 desc_change_type(struct cpu *c, const struct desc *d, unsigned set, unsigned clear)
 {
 	struct type_change t = { (uint8_t)set, (uint8_t)clear };
-	uint8_t cpl = c->cpl, view = c->tlb_view;
-	int res;
 
-	/* As supervisor whatever the CPL, without the override of SMAP. */
-	c->cpl = 0;
-	c->tlb_view = TLB_super;
-	res = lin_rmw_slow(c, sys_lin(c, d->addr + 5), 1, true, type_change, &t);
-	c->cpl = cpl;
-	c->tlb_view = view;
-	return res;
+	return lin_rmw_system(c, sys_lin(c, d->addr + 5), 1, type_change, &t);
 }
 
 int
