@@ -307,6 +307,29 @@ string(struct cpu *c, const struct insn *in)
 	return next_if(c, in, OK);
 }
 
+static enum light
+verw(struct cpu *c, const struct insn *in)
+{
+	uint64_t lin = address(c, in);
+	const uint8_t *p;
+	uint16_t sel;
+	uint32_t unused;
+	bool ok;
+	int res;
+
+	if (in->op[0].kind == OPND_mem) {
+		if (!canonical(lin) || (p = lin_hva(c, lin, sizeof(sel), ACC_read, &res)) == NULL)
+			return LIGHT_interp;
+		sel = (uint16_t)(p[0] | p[1] << 8);
+	} else {
+		sel = (uint16_t)c->r.gpr[in->op[0].reg & 15];
+	}
+	if (seg_query(c, QUERY_verw, sel, &ok, &unused) != OK)
+		return LIGHT_fault;
+	c->r.rflags = ok ? c->r.rflags | rflags_zf_MASK : c->r.rflags & ~rflags_zf_MASK;
+	return next_if(c, in, OK);
+}
+
 bool
 bt_is_light(const struct insn *in)
 {
@@ -315,7 +338,7 @@ bt_is_light(const struct insn *in)
 	case INSN_rdfsbase: case INSN_rdgsbase: case INSN_wrfsbase: case INSN_wrgsbase: case INSN_stac: case INSN_clac:
 	case INSN_rdtsc: case INSN_rdtscp: case INSN_mov_to_cr: case INSN_mov_from_cr: case INSN_wrmsr: case INSN_rdmsr: case INSN_bt:
 	case INSN_bts: case INSN_btr: case INSN_btc: case INSN_movs: case INSN_stos: case INSN_swapgs: case INSN_syscall:
-	case INSN_sysret: case INSN_iret: case INSN_invlpg:
+	case INSN_sysret: case INSN_iret: case INSN_invlpg: case INSN_verw:
 		return true;
 	default:
 		return false;
@@ -342,6 +365,7 @@ bt_light(struct cpu *c, const struct insn *in)
 	case INSN_rdmsr: return rdmsr(c, in);
 	case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc: return bit_op(c, in);
 	case INSN_movs: case INSN_stos: return string(c, in);
+	case INSN_verw: return verw(c, in);
 	case INSN_swapgs: return next_if(c, in, cpu_swapgs(c));
 	case INSN_syscall: return jumped_if(cpu_syscall(c, next));
 	case INSN_sysret: return c->cpl != 0 ? LIGHT_interp : jumped_if(cpu_sysret(c, in->osize));
