@@ -25,7 +25,7 @@ TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -n
 # As many jobs as processors, unless told otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all run check bench test clean packages
+.PHONY: all run check bench test fuzz clean packages
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -65,6 +65,10 @@ check: packages
 bench: packages
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 	@tools/bench $(BENCH)
+
+# make fuzz [SECONDS=n] [TARGETS="decode engines"]
+fuzz: packages
+	@tests/fuzz/run-fuzz $(or $(SECONDS),60) $(TARGETS)
 
 test: $B/regent $(TESTS)
 	@B=$B tools/check $(TESTS)

@@ -396,7 +396,7 @@ bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 			tlb->stack = *e;
 		return 0;
 	}
-	bt->fault_ready = res != OK;
+	bt->fault_ready = res != OK && (info & FILL_fault);
 	bt->stats.fills_failed++;
 	bt_side_find(bt, pc, &c->r.rip, &saved);
 	return 1;

@@ -177,4 +177,4 @@ int bt_signals_open(void);
 extern __thread struct bt_state *bt_running;
 /* helper called by the gates; nonzero: interpret the instruction */
 uint64_t bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc);
-enum { FILL_write = 1 << 8, FILL_stack = 1 << 9, FILL_SIZE = 0xff };
+enum { FILL_write = 1 << 8, FILL_stack = 1 << 9, FILL_fault = 1 << 10 /* deliver a page fault at once */, FILL_SIZE = 0xff };

@@ -87,6 +87,16 @@ tlb_at(const struct tr *t, bool write)
 
 enum { DELTA = offsetof(struct tlb_entry, delta) };
 
+/* A page fault is what the access raises first. Not so for FPU instructions: alignment and pending x87
+ * exceptions come before, and masked elements do not fault. */
+static uint32_t
+first_fault(const struct tr_insn *i)
+{
+	const uint32_t fpu = IF_x87 | IF_mmx | IF_sse | IF_avx | IF_mem_align;
+
+	return insn_info[i->in.id].flags & fpu ? 0 : FILL_fault;
+}
+
 /* Memory at base + disp through the stack entry; base is a host register. */
 struct rm
 tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
@@ -105,7 +115,7 @@ tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
 	c->back = retry;
 	c->base = (int8_t)base;
 	c->disp = disp;
-	c->info = size | FILL_write | FILL_stack;
+	c->info = size | FILL_write | FILL_stack;	/* reads, too: not FILL_fault */
 	e_load(e, S1, rm_gs(NOREG, entry + DELTA));
 	t->free_reg = S0;
 	return rm_sum(base, S1, 0, disp);
@@ -126,7 +136,7 @@ fits32(uint64_t v)
 
 /* An address known now. */
 static struct rm
-mem_const(struct tr *t, uint64_t addr, unsigned size, bool write, bool single)
+mem_const(struct tr *t, const struct tr_insn *i, uint64_t addr, unsigned size, bool write, bool single)
 {
 	uint64_t page = addr & PAGE_MASK;
 	size_t entry = tlb_at(t, write) + (addr >> INDEX_SHIFT & INDEX_MASK);
@@ -144,7 +154,7 @@ mem_const(struct tr *t, uint64_t addr, unsigned size, bool write, bool single)
 	c = tr_cold(t, COLD_tlb_const, e_jcc(e, CC_ne, NULL));
 	c->back = retry;
 	c->addr = addr;
-	c->info = size | (write ? FILL_write : 0);
+	c->info = size | (write ? FILL_write : 0) | first_fault(i);
 	if (fits32(page) && fits32(addr) && !single) {
 		e_load(e, S1, rm_gs(NOREG, entry + DELTA));
 		t->free_reg = S0;
@@ -214,7 +224,7 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 		if (in->base == INSN_NOREG)
 			addr = (uint64_t)in->disp;
 		if ((addr & ~PAGE_MASK) + size <= PAGE_SIZE)
-			return mem_const(t, addr, size, write, single);
+			return mem_const(t, i, addr, size, write, single);
 	}
 	retry = e->p;
 	tr_address(t, in, tr_next(t, i), S0);
@@ -225,7 +235,7 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	c = tr_cold(t, COLD_tlb, e_jcc(e, CC_a, NULL));
 	c->back = retry;
 	c->tag = table;
-	c->info = size | (write ? FILL_write : 0);
+	c->info = size | (write ? FILL_write : 0) | first_fault(i);
 	if (homed || seg || in->asize != 8 || is_const(in)) {
 		e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
 		e_alu(e, true, ALU_add, S0, rm_gs(S1, table + DELTA));
