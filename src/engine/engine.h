@@ -52,6 +52,9 @@ struct engine {
 
 extern const struct engine interp_engine, bt_engine, kvm_engine, script_engine;
 
+/* Can the host's /dev/kvm run an unmodified kernel? 0, or -1 with the reason in one line. */
+int kvm_usable(char *why, size_t size);
+
 /* The engine of that name, or NULL. */
 const struct engine *engine_by_name(const char *name);
 

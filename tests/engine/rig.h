@@ -195,29 +195,34 @@ rig_close(struct rig *g)
 	free(g);
 }
 
+/* One call of the engine, with the registers taken there and back as the vCPU loop does; its exit kind. */
+static inline int
+rig_enter(struct rig *g, int (*enter)(struct cpu *c, struct vexit *x))
+{
+	struct vexit x = { .kind = EXIT__COUNT };
+	struct cpu *c = &g->cpu;
+
+	cpu_guest_enter(c);
+	if (g->engine->store(c, GROUP_ALL) != 0 || enter(c, &x) != 0 || g->engine->fetch(c, GROUP_ALL & ~x.carried) != 0)
+		x.kind = EXIT__COUNT;
+	cpu_guest_leave(c);
+	c->dirty = 0;
+	return x.kind;
+}
+
 static inline int
 rig_run(struct rig *g)
 {
-	struct vexit x = { .kind = EXIT__COUNT };
+	int kind = rig_enter(g, g->engine->run);
 
-	cpu_guest_enter(&g->cpu);
-	if (g->engine->run(&g->cpu, &x) != 0)
-		x.kind = EXIT__COUNT;
-	cpu_guest_leave(&g->cpu);
 	g->cpu.r.activity = ACTIVITY_run;
-	return x.kind;
+	return kind;
 }
 
 static inline int
 rig_step(struct rig *g)
 {
-	struct vexit x = { .kind = EXIT__COUNT };
-
-	cpu_guest_enter(&g->cpu);
-	if (g->engine->step(&g->cpu, &x) != 0)
-		x.kind = EXIT__COUNT;
-	cpu_guest_leave(&g->cpu);
-	return x.kind;
+	return rig_enter(g, g->engine->step);
 }
 
 /* The exception whose handler halted, or -1. */

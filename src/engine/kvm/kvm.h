@@ -25,9 +25,6 @@ struct kvm_vcpu {
 	uint64_t ioctls;		/* beside KVM_RUN: counted for `--stats` and tests */
 };
 
-/* Why /dev/kvm cannot serve, in one line; 0 when it can. kvm/probe.c */
-int kvm_usable(char *why, size_t size);
-
 struct kvm_vm *kvm_vm_get(struct mem *mem);	/* NULL with errno */
 void kvm_vm_put(struct kvm_vm *vm);
 int kvm_cpuid_set(struct cpu *c);		/* from c->model; 0 or -1 with errno */
