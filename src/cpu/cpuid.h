@@ -29,6 +29,9 @@ struct cpu_model {
  * 0, or -1 with a one-line reason in err. What the host lacks is removed and listed in `lost`. */
 int cpu_model_make(struct cpu_model *m, const char *spec, bool software, char *err, size_t err_size,
 	char *lost, size_t lost_size);
+/* Take away what has() does not answer for, and what builds on it; the names are added to `lost`. */
+void cpu_model_limit(struct cpu_model *m, bool (*has)(void *ctx, enum cpu_feature f), void *ctx, char *lost,
+	size_t lost_size);
 static inline bool cpu_has(const struct cpu_model *m, enum cpu_feature f)
 	{ return m->features[f / 64] >> (f % 64) & 1; }
 
@@ -39,3 +42,5 @@ void cpuid_answer(const struct cpu *c, uint32_t leaf, uint32_t subleaf, struct c
 const char *cpu_model_name(unsigned n, const char **about);
 const char *cpu_feature_name(enum cpu_feature f);
 bool cpu_feature_on_host(enum cpu_feature f);
+/* Where CPUID shows it; reg 0 to 3 is EAX to EDX. */
+void cpu_feature_place(enum cpu_feature f, uint32_t *leaf, uint32_t *sub, unsigned *reg, unsigned *bit);

@@ -78,6 +78,15 @@ host_xcr0(void)
 	return (uint64_t)_xgetbv(0);
 }
 
+void
+cpu_feature_place(enum cpu_feature f, uint32_t *leaf, uint32_t *sub, unsigned *reg, unsigned *bit)
+{
+	*leaf = feature[f].leaf;
+	*sub = feature[f].sub;
+	*reg = feature[f].reg;
+	*bit = feature[f].bit;
+}
+
 bool
 cpu_feature_on_host(enum cpu_feature f)
 {
@@ -190,15 +199,31 @@ drop_orphans(struct cpu_model *m)
 }
 
 static void
-drop_what_host_lacks(struct cpu_model *m, char *lost, size_t size)
+set_xcr0(struct cpu_model *m)
+{
+	m->xcr0 = cpu_has(m, CPUF_xsave) ? xcr0_x87_MASK | xcr0_sse_MASK : 0;
+	if (cpu_has(m, CPUF_avx))
+		m->xcr0 |= xcr0_avx_MASK;
+}
+
+static bool
+host_has(void *ctx, enum cpu_feature f)
+{
+	(void)ctx;
+	return cpu_feature_on_host(f);
+}
+
+void
+cpu_model_limit(struct cpu_model *m, bool (*has)(void *ctx, enum cpu_feature f), void *ctx, char *lost, size_t size)
 {
 	struct cpu_model before = *m;
 	unsigned f;
 
 	for (f = CPUF_always + 1; f < CPUF__COUNT; f++)
-		if (cpu_has(m, (enum cpu_feature)f) && !cpu_feature_on_host((enum cpu_feature)f))
+		if (cpu_has(m, (enum cpu_feature)f) && !has(ctx, (enum cpu_feature)f))
 			set(m, f, false);
 	drop_orphans(m);
+	set_xcr0(m);
 	for (f = CPUF_always + 1; f < CPUF__COUNT; f++)
 		if (cpu_has(&before, (enum cpu_feature)f) && !cpu_has(m, (enum cpu_feature)f))
 			add_name(lost, size, feature[f].name);
@@ -256,8 +281,6 @@ cpu_model_make(struct cpu_model *m, const char *spec, bool software, char *err, 
 	drop_orphans(m);
 	if (check_asked(m, spec, err, err_size) != 0)
 		return -1;
-	drop_what_host_lacks(m, lost, lost_size);
-	if (cpu_has(m, CPUF_xsave))
-		m->xcr0 = xcr0_x87_MASK | xcr0_sse_MASK | (cpu_has(m, CPUF_avx) ? xcr0_avx_MASK : 0);
+	cpu_model_limit(m, host_has, NULL, lost, lost_size);
 	return 0;
 }

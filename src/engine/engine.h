@@ -32,6 +32,8 @@ struct engine {
 	const char *name;
 	bool software;			/* may claim regent-bt-* models; policy enforced in full */
 	bool counts;			/* cpu->retired is complete without a counted clock, too */
+	/* Take out of a CPU model what this engine can't give; NULL: nothing. Before open. */
+	void (*limit)(struct cpu_model *m, char *lost, size_t lost_size);
 	int (*open)(struct cpu *c);	/* 0 or -REGENT_E_* */
 	void (*close)(struct cpu *c);
 	int (*store)(struct cpu *c, uint32_t groups);

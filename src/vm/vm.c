@@ -102,6 +102,8 @@ vm_open_cpus(struct vm *vm, const struct vm_config *cfg, char *err, size_t err_s
 	if (cpu_model_make(&vm->model, cfg->cpu_spec, cfg->engine->software, err, err_size, vm->lost,
 	    sizeof(vm->lost)) != 0)
 		return -1;
+	if (cfg->engine->limit != NULL)
+		cfg->engine->limit(&vm->model, vm->lost, sizeof(vm->lost));
 	vm->model.cpus = cfg->cpus;
 	vm->model.tsc_khz = clock_tsc_khz(vm->clock);
 	for (unsigned i = 0; i < cfg->cpus; i++) {

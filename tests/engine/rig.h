@@ -168,12 +168,16 @@ rig_open(const struct engine *engine, enum rig_mode mode)
 {
 	struct rig *g = aligned_alloc(64, (sizeof(*g) + 63) & ~(size_t)63);
 
+	char lost[2048] = "";
+
 	memset(g, 0, sizeof(*g));
 	memset(g->model.features, 0xff, sizeof(g->model.features));
 	g->model.cpus = 1;
 	g->model.phys_bits = 40;
 	g->model.lin_bits = 48;
 	g->model.xcr0 = 7;
+	if (engine->limit != NULL)
+		engine->limit(&g->model, lost, sizeof(lost));
 	g->mem = mem_open(RIG_MEMORY);
 	g->engine = engine;
 	if (g->mem == NULL || cpu_open(&g->cpu, g->mem, &g->model, 0) != 0)

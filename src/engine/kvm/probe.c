@@ -16,12 +16,12 @@
 
 enum { API_VERSION = 12, CODE = 0x1000 };
 
-/* Real mode: popcnt ax, bx; lock cmpxchg8b [si]; fninit; hlt. A kernel does all of them at boot. */
-static const uint8_t code[] = { 0xf3, 0x0f, 0xb8, 0xc3, 0xf0, 0x0f, 0xc7, 0x0c, 0xdb, 0xe3, 0xf4 };
+/* Real mode: lock cmpxchg8b [si]; popcnt ax, bx; fninit; hlt. A kernel does all of them at boot. */
+static const uint8_t code[] = { 0xf0, 0x0f, 0xc7, 0x0c, 0xf3, 0x0f, 0xb8, 0xc3, 0xdb, 0xe3, 0xf4 };
 
 static const uint32_t needed[] = { KVM_CAP_SYNC_REGS, KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_IMMEDIATE_EXIT,
-	KVM_CAP_XSAVE, KVM_CAP_XCRS, KVM_CAP_DEBUGREGS };
-static const char *const needed_names[] = { "SYNC_REGS", "X86_USER_SPACE_MSR", "IMMEDIATE_EXIT", "XSAVE", "XCRS",
+	KVM_CAP_XSAVE, KVM_CAP_DEBUGREGS };
+static const char *const needed_names[] = { "SYNC_REGS", "X86_USER_SPACE_MSR", "IMMEDIATE_EXIT", "XSAVE",
 	"DEBUGREGS" };
 
 /* 1 when the guest came to its HLT, 0 when it did not, -1 with errno. */

@@ -240,6 +240,6 @@ kvm_step(struct cpu *c, struct vexit *x)
 }
 
 const struct engine kvm_engine = {
-	.name = "kvm", .open = kvm_open, .close = kvm_close, .store = kvm_store, .fetch = kvm_fetch,
+	.name = "kvm", .limit = kvm_limit, .open = kvm_open, .close = kvm_close, .store = kvm_store, .fetch = kvm_fetch,
 	.run = kvm_enter, .step = kvm_step, .kick = kvm_kick, .inject = kvm_inject,
 };

@@ -7,7 +7,6 @@
  */
 #include "engine/kvm/kvm.h"
 
-#include "cpu/cpuid.h"
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -138,7 +137,7 @@ next_msr(const struct cpu *c, int id)
 {
 	while (++id < REG__COUNT)
 		if (reg_desc[id].kvm == KVM_msr && reg_desc[id].kind == KIND_saved &&
-		    cpu_has(c->model, reg_desc[id].since))
+		    reg_desc[id].msr - KVM_OUR_MSR_BASE >= KVM_OUR_MSRS && cpu_has(c->model, reg_desc[id].since))
 			return id;
 	return -1;
 }

@@ -6,7 +6,6 @@
  */
 #include "engine/kvm/kvm.h"
 
-#include "cpu/cpuid.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,6 +15,8 @@
 
 #define TSS_BASE 0xfffbd000ul	/* Intel's real mode wants four pages that nobody uses */
 #define IDENTITY_BASE 0xfffbc000ul
+
+enum { CPUID_ENTRIES = 200 };
 
 static pthread_mutex_t vms_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kvm_vm *vms;
@@ -39,14 +40,18 @@ map_memory(struct kvm_vm *vm)
 	return 0;
 }
 
-/* MSRs that the kernel does not know come to us instead of faulting the guest. */
+/* MSRs that the kernel does not know come to us instead of faulting the guest, and AMD's own always. */
 static int
 want_msr_exits(struct kvm_vm *vm)
 {
+	static uint8_t none[KVM_OUR_MSRS / 8];
+	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW, .ranges = { {
+		.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .base = KVM_OUR_MSR_BASE,
+		.nmsrs = KVM_OUR_MSRS, .bitmap = none } } };
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_USER_SPACE_MSR,
 		.args = { KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER } };
 
-	return ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+	return ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0 ? -1 : ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter);
 }
 
 static void
@@ -118,8 +123,49 @@ kvm_vm_put(struct kvm_vm *vm)
 	pthread_mutex_unlock(&vms_lock);
 }
 
+/* The board's own, whatever the kernel supports: local APIC and what is made of it. */
+static bool
+is_ours(enum cpu_feature f)
+{
+	return f == CPUF_apic || f == CPUF_x2apic || f == CPUF_tsc_deadline || f == CPUF_hypervisor;
+}
+
+static bool
+kvm_has(void *ctx, enum cpu_feature f)
+{
+	const struct kvm_cpuid2 *table = ctx;
+	uint32_t leaf, sub;
+	unsigned reg, bit;
+
+	cpu_feature_place(f, &leaf, &sub, &reg, &bit);
+	for (unsigned i = 0; i < table->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &table->entries[i];
+		const uint32_t regs[] = { e->eax, e->ebx, e->ecx, e->edx };
+
+		if (e->function == leaf && e->index == sub && regs[reg] >> bit & 1)
+			return true;
+	}
+	return is_ours(f);
+}
+
+/* The model, cut down to what this kernel can show a guest. Says nothing when it can't be asked: open will. */
+void
+kvm_limit(struct cpu_model *m, char *lost, size_t lost_size)
+{
+	struct kvm_cpuid2 *table = calloc(1, sizeof(*table) + CPUID_ENTRIES * sizeof(table->entries[0]));
+	int sys = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (table != NULL && sys >= 0) {
+		table->nent = CPUID_ENTRIES;
+		if (ioctl(sys, KVM_GET_SUPPORTED_CPUID, table) == 0)
+			cpu_model_limit(m, kvm_has, table, lost, lost_size);
+	}
+	if (sys >= 0)
+		close(sys);
+	free(table);
+}
+
 /* Leaves with their subleaves, as the model answers them. */
-enum { CPUID_ENTRIES = 100 };
 static const struct {
 	uint32_t first, last, subleaves;	/* subleaves 0: the leaf has none */
 } leaves[] = {
