@@ -69,7 +69,7 @@ regent_reg_msr(unsigned id)
 }
 
 /* The best first: it is what "auto" means. */
-static const char *const engine_names[] = { "interp", "bt", "kvm" };
+static const char *const engine_names[] = { "bt", "interp", "kvm" };
 
 const char *
 regent_engine_name(unsigned n)

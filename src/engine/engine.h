@@ -30,6 +30,7 @@ struct counter { const char *name; uint64_t count; };
 
 struct engine {
 	const char *name;
+	const char *model;		/* its default CPU model; NULL: regent-v1 */
 	bool software;			/* may claim regent-bt-* models; policy enforced in full */
 	bool counts;			/* cpu->retired is complete without a counted clock, too */
 	/* Take out of a CPU model what this engine can't give; NULL: nothing. Before open. */

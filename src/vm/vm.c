@@ -99,7 +99,9 @@ lock_init(pthread_mutex_t *lock)
 static int
 vm_open_cpus(struct vm *vm, const struct vm_config *cfg, char *err, size_t err_size)
 {
-	if (cpu_model_make(&vm->model, cfg->cpu_spec, cfg->engine->software, err, err_size, vm->lost,
+	const char *spec = cfg->cpu_spec != NULL ? cfg->cpu_spec : cfg->engine->model;
+
+	if (cpu_model_make(&vm->model, spec, cfg->engine->software, err, err_size, vm->lost,
 	    sizeof(vm->lost)) != 0)
 		return -1;
 	if (cfg->engine->limit != NULL)

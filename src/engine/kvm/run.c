@@ -192,6 +192,10 @@ kvm_enter(struct cpu *c, struct vexit *x)
 			c->dirty = 0;		/* the kernel completes the instruction itself */
 		}
 	}
+	if (kind == EXIT_stop) {
+		k->run->immediate_exit = 1;	/* the device's instruction is completed, no other begun */
+		ioctl(k->fd, KVM_RUN, 0);
+	}
 	k->in_run = false;
 	if (kind == ENTER_FAILED)
 		return -1;
