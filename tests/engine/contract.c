@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/engine/contract.c - what every software engine must do, in a few bytes of guest code each. */
+/* tests/engine/contract.c - what every engine must do, in a few bytes of guest code each.
+ *
+ * ENGINES=kvm runs only those named.
+ */
 #include "engine/rig.h"
 
-static const struct engine *const engines[] = { &interp_engine, &bt_engine };
+static const struct engine *const engines[] = { &interp_engine, &bt_engine, &kvm_engine };
 static const struct engine *engine;	/* the one under test */
 
-/* The translator counts instructions only when asked to stop at some number of them. */
+/* The translator counts instructions only when asked to stop at some number of them; hardware does not. */
 enum { COUNTED = 1 << 30 };
+#define CHECK_COUNT(got, want) CHECK_EQ(engine->software ? (got) : (want), want)
 
 #define CODE(g, bytes) rig_code(g, bytes, sizeof(bytes) - 1)
 
@@ -21,7 +25,7 @@ halts(void)
 	CHECK_EQ(rig_run(g), EXIT_hlt);
 	CHECK_EQ(g->cpu.r.rax, 1);
 	CHECK_EQ(g->cpu.r.rip, RIG_CODE + 4);
-	CHECK_EQ(g->cpu.retired, 2);
+	CHECK_COUNT(g->cpu.retired, 2);
 	rig_close(g);
 }
 
@@ -35,7 +39,7 @@ loops(void)
 	g->cpu.retire_limit = COUNTED;
 	CHECK_EQ(rig_run(g), EXIT_hlt);
 	CHECK_EQ(g->cpu.r.rax, 500500);
-	CHECK_EQ(g->cpu.retired, 1 + 3 * 1000 + 1);
+	CHECK_COUNT(g->cpu.retired, 1 + 3 * 1000 + 1);
 	rig_close(g);
 }
 
@@ -98,6 +102,8 @@ raises_each_kind(void)
 			rig_put(g, RIG_TSS + 0x24, RIG_STACK, 8);
 		}
 		CHECK_EQ(rig_run(g), EXIT_hlt);
+		if (rig_vector(g) != cases[i].vec)
+			printf("# case %u\n", i);
 		CHECK_EQ(rig_vector(g), cases[i].vec);
 		rig_close(g);
 	}
@@ -131,9 +137,11 @@ attends(void)
 	CHECK_EQ(rig_run(g), EXIT_attend);
 	CHECK_EQ(g->cpu.r.rip, RIG_CODE);
 	atomic_store(&g->cpu.attention, 0);
-	g->cpu.retire_limit = 1000;
-	CHECK_EQ(rig_run(g), EXIT_attend);
-	CHECK(g->cpu.retired >= 1000 && g->cpu.retired < 1100);
+	if (engine->software) {
+		g->cpu.retire_limit = 1000;
+		CHECK_EQ(rig_run(g), EXIT_attend);
+		CHECK(g->cpu.retired >= 1000 && g->cpu.retired < 1100);
+	}
 	rig_close(g);
 }
 
@@ -223,7 +231,7 @@ repeats(void)
 	CHECK_EQ(rig_get(g, 0x37000, 8), 0);
 	CHECK_EQ(g->cpu.r.rdi, 0x36004);
 	CHECK_EQ(g->cpu.r.rcx, 0xff - 4);
-	CHECK_EQ(g->cpu.retired, 10);
+	CHECK_COUNT(g->cpu.retired, 10);
 	rig_close(g);
 }
 
@@ -276,7 +284,7 @@ runs_protected_mode(void)
 	CHECK_EQ(rig_run(g), EXIT_hlt);
 	CHECK_EQ(g->cpu.r.rax, RIG_CODE + 5);
 	CHECK_EQ(g->cpu.r.rsp, RIG_STACK);
-	CHECK_EQ(g->cpu.retired, 4);
+	CHECK_COUNT(g->cpu.retired, 4);
 	rig_close(g);
 }
 
@@ -323,10 +331,18 @@ changes_privilege(void)
 int
 main(void)
 {
+	const char *only = getenv("ENGINES");
+	char why[128];
 	unsigned i;
 
 	for (i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
 		engine = engines[i];
+		if (only != NULL && strstr(only, engine->name) == NULL)
+			continue;
+		if (engine == &kvm_engine && kvm_usable(why, sizeof(why)) != 0) {
+			printf("skip contract on kvm: %s\n", why);
+			continue;
+		}
 		printf("# %s\n", engine->name);
 		RUN(halts);
 		RUN(loops);
