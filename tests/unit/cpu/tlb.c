@@ -429,7 +429,8 @@ write_loop(void *ctx)
 	return NULL;
 }
 
-/* After cpu_code_protect no write is unseen: a page whose generation stood still did not change. */
+/* After cpu_code_protect no write is unseen: a page that is still code and whose generation stood
+ * still did not change. */
 static void
 shootdown(void)
 {
@@ -458,7 +459,7 @@ shootdown(void)
 			if (*p != before && mem_page_generation(c->mem, page) == gen) {
 				/* The byte comes before the count: give it the time. */
 				usleep(1000);
-				if (mem_page_generation(c->mem, page) == gen)
+				if (mem_page_flags(c->mem, page) & MEM_code && mem_page_generation(c->mem, page) == gen)
 					atomic_fetch_add(&unseen, 1);
 				break;
 			}
