@@ -13,6 +13,7 @@
 #include <ucontext.h>
 
 enum { FRAME_XSTATE_BV = 512, FRAME_YMMH = 576, RFLAGS_tf = 0x100, RFLAGS_rf = 0x10000 };
+enum { NATIVE_FAR = PLACE_CODE + 4096 + 2048 };	/* 64-bit code that compatibility mode jumps to */
 enum { CS_USER64 = 0x33, CS_USER32 = 0x23, SS_USER = 0x2b };
 
 /* At PLACE_NATIVE: what the assembly below reads and writes, by absolute address. */
@@ -20,7 +21,9 @@ struct native_area {
 	uint64_t gpr[16], rip, rflags, host_rsp, cs, ss;	/* in */
 	uint64_t pad[11];
 	uint64_t out_gpr[16], out_rflags, exit_to;
-	uint64_t pad2[14];
+	uint32_t far_offset;			/* compatibility mode leaves by JMP FAR [here] */
+	uint16_t far_cs, pad3;
+	uint64_t pad2[13];
 	struct fpu_state fpu, out_fpu;
 };
 #define PLACE_NATIVE 0x20030000
@@ -28,7 +31,7 @@ struct native_area {
 static_assert(offsetof(struct native_area, out_gpr) == 0x100 && offsetof(struct native_area, fpu) == 0x200
 	&& offsetof(struct native_area, out_fpu) == 0x540, "the addresses below");
 
-void native_enter(uint64_t trap);
+void native_enter(uint64_t by_iret);
 extern char native_exit[], native_resume[];
 __asm__(
 	".text\n"
@@ -147,19 +150,31 @@ native_signal(int sig, siginfo_t *info, void *ctx)
 	native.s = NULL;
 }
 
+/* Writes a jump through a field of the area: the opcode, then its address. */
+static void
+native_jump(uint64_t to, const char *opcode, unsigned n, uint32_t field)
+{
+	uint32_t at = PLACE_NATIVE + field;
+
+	memcpy((void *)(uintptr_t)to, opcode, n);
+	memcpy((void *)(uintptr_t)(to + n), &at, 4);
+}
+
 /* Runs the instruction of `len` bytes at s->rip on s; s is then the state behind it or at its
  * exception. trap: it may go elsewhere than to the next instruction. */
 static void __attribute__((noinline))
 native_run(struct state *s, unsigned len, bool trap, bool repeats, bool bits32)
 {
 	struct native_area *a = NATIVE;
-	static const uint8_t jump[3] = { 0xff, 0x24, 0x25 };	/* jmp [disp32] */
-	uint32_t at = PLACE_NATIVE + offsetof(struct native_area, exit_to);
+	uint64_t behind = s->rip + len;
 
-	trap = trap || bits32;
-	if (!trap) {
-		memcpy((void *)(uintptr_t)(s->rip + len), jump, 3);
-		memcpy((void *)(uintptr_t)(s->rip + len + 3), &at, 4);
+	if (!trap && bits32) {
+		native_jump(behind, "\xff\x2d", 2, offsetof(struct native_area, far_offset));
+		native_jump(NATIVE_FAR, "\xff\x24\x25", 3, offsetof(struct native_area, exit_to));
+		a->far_offset = NATIVE_FAR;
+		a->far_cs = CS_USER64;
+	} else if (!trap) {
+		native_jump(behind, "\xff\x24\x25", 3, offsetof(struct native_area, exit_to));
 	}
 	memcpy(a->gpr, s->gpr, sizeof(a->gpr));
 	a->rip = s->rip;
@@ -175,7 +190,7 @@ native_run(struct state *s, unsigned len, bool trap, bool repeats, bool bits32)
 	native.repeats = repeats;
 	native.steps = 0;
 	s->vec = DONE - 1;
-	native_enter(trap);
+	native_enter(trap || bits32);
 	if (s->vec != DONE - 1)
 		goto out;		/* by a signal */
 	native.s = NULL;

@@ -96,8 +96,6 @@ run_case(struct test_case *t)
 	if (verbose)
 		show(t, &(struct diff){ .what = "now" }), fflush(stdout);
 	guest_run(t, &g);
-	if (t->in.id == INSN_pushf && t->bits32 && h.vec == DONE && in_data(h.gpr[4]))
-		host[h.gpr[4] - PLACE_DATA + 1] &= 0xfe;	/* TF, by which the host came back */
 	compare(t, &h, &g, host, guest, &d);
 	y->cases++;
 	y->faults += h.vec != DONE;
@@ -248,7 +246,7 @@ run_all(struct forms *fs, uint64_t cases, bool bits32)
 		ids += fs->first[id + 1] > fs->first[id] && chosen(id);
 	for (id = 1; id < INSN__COUNT && ids > 0; id++)
 		if (chosen(id))
-			run_insn(fs, id, (bits32 && insn_info[id].flags & IF_no64 ? 30 : 1) * (cases / ids + 1), bits32);
+			run_insn(fs, id, (bits32 && insn_info[id].flags & IF_no64 ? 4 : 1) * (cases / ids + 1), bits32);
 }
 
 static void
@@ -336,7 +334,7 @@ main(int argc, char **argv)
 	free(fs.form);
 	forms_find(&fs, ISA_32);
 	printf("# 32-bit: %u forms\n", fs.n);
-	run_all(&fs, cases / 100, true);	/* each one needs a signal: slow */
+	run_all(&fs, cases / 2, true);
 	free(fs.form);
 	report();
 	return check_done();
