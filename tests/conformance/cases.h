@@ -173,11 +173,11 @@ case_encode(struct test_case *t, const struct form *f)
 		p[n++] = 0x67;
 	if (!f->vex && f->mem && insn_info[f->id].flags & IF_lockable && rnd_below(6) == 0)
 		p[n++] = 0xf0;
-	rxb = t->bits32 ? 0 : (unsigned)rnd() & 7;
+	rxb = t->mode != ISA_64 ? 0 : (unsigned)rnd() & 7;
 	if (!f->vex && rnd_below(3) == 0)
 		rxb = 0;
-	k = form_head(f, head, rxb, rnd_below(3) == 0 ? 0 : (unsigned)rnd() & (t->bits32 ? 7 : 15),
-		!t->bits32 && rnd_below(4) == 0);
+	k = form_head(f, head, rxb, rnd_below(3) == 0 ? 0 : (unsigned)rnd() & (t->mode == ISA_64 ? 15 : 7),
+		t->mode == ISA_64 && rnd_below(4) == 0);
 	memcpy(p + n, head, k);
 	n += k;
 	if (f->has_modrm) {
@@ -258,7 +258,13 @@ is_vsib(const struct opnd *o)
 	return o->reg == OPND_xmm || o->reg == OPND_ymm;
 }
 
-/* Sets registers or displacement so that the ModRM memory operand is at `at`. False: can't be. */
+static void
+set_low16(uint64_t *reg, uint64_t val)
+{
+	*reg = (*reg & ~(uint64_t)0xffff) | (uint16_t)val;
+}
+
+/* Sets registers or displacement so that the ModRM memory operand is at offset `at`. False: can't be. */
 static bool
 point_at(struct test_case *t, uint64_t at)
 {
@@ -266,10 +272,10 @@ point_at(struct test_case *t, uint64_t at)
 	uint64_t *g = t->s.gpr, rest = at - (uint64_t)in->disp, d;
 	bool vsib = is_vsib(mem_operand(in));
 
-	if (in->asize == 2 || in->seg == SEG_fs || in->seg == SEG_gs)
+	if ((in->asize == 2 && t->mode != ISA_16) || (in->seg == SEG_cs && t->mode == ISA_16))
 		return false;
 	if (in->base == INSN_NOREG && (in->index == INSN_NOREG || vsib)) {
-		if (in->disp_size == 4 || in->disp_size == 8) {
+		if (in->disp_size >= 2) {
 			memcpy(t->bytes + in->disp_at, &at, in->disp_size);
 			return true;
 		}
@@ -284,7 +290,12 @@ point_at(struct test_case *t, uint64_t at)
 		g[in->base] = rest;
 		return true;
 	}
-	if (in->index == INSN_NOREG) {
+	if (in->asize == 2) {
+		if (in->base == INSN_NOREG)
+			set_low16(&g[in->index], rest);
+		else
+			set_low16(&g[in->base], rest - (in->index == INSN_NOREG ? 0 : g[in->index]));
+	} else if (in->index == INSN_NOREG) {
 		g[in->base] = rest;
 	} else if (in->base == INSN_NOREG) {
 		g[in->index] = rest >> in->scale;
@@ -299,12 +310,12 @@ point_at(struct test_case *t, uint64_t at)
 	} else {
 		g[in->base] = rest * odd_inverse(1 + (1ull << in->scale));
 	}
-	if (in->asize == 4 && !t->bits32 && rnd_below(2))
+	if (in->asize == 4 && t->mode == ISA_64 && rnd_below(2))
 		g[in->base] |= in->index == in->base ? 0 : rnd() << 32;
 	return true;
 }
 
-/* The address that the operand has with the registers as they are; checks point_at. */
+/* The offset that the operand has with the registers as they are; checks point_at. */
 static uint64_t
 address_of(const struct test_case *t)
 {
@@ -346,7 +357,7 @@ small_indexes(struct test_case *t)
 static void
 point_implicit(struct test_case *t)
 {
-	uint64_t *g = t->s.gpr;
+	uint64_t *g = t->s.gpr, base = t->mode == ISA_16 ? BASE_16 : 0;
 	unsigned id = t->in.id;
 
 	g[4] = DATA_MID + (rnd_below(8) == 0 ? rnd_below(64) : 8 * rnd_below(16));
@@ -362,11 +373,20 @@ point_implicit(struct test_case *t)
 			g[7] = PLACE_DATA + DATA_SIZE - rnd_below(64);
 		if (t->in.prefixes & (PFX_rep | PFX_repne))
 			g[1] = rnd_below(24);
-		if (t->in.asize == 4 && !t->bits32)
+		if (t->in.asize == 4 && t->mode == ISA_64)
 			g[1] |= rnd() << 32;
 	}
 	if (id == INSN_xlat)
 		g[3] = DATA_MID;
+	if (t->mode == ISA_16) {
+		g[4] = (g[4] - base) | ESP_HIGH_16;
+		if (id == INSN_enter || id == INSN_leave)
+			g[5] = (g[5] - base) | (rnd() & 0xffff0000);
+		if (insn_info[id].flags & IF_string || id == INSN_maskmovq || id == INSN_maskmovdqu || id == INSN_vmaskmovdqu)
+			g[6] -= base, g[7] -= base;
+		if (id == INSN_xlat)
+			g[3] -= base;
+	}
 	if (id == INSN_xsave || id == INSN_xsaveopt || id == INSN_xsavec || id == INSN_xrstor)
 		g[0] = rnd_below(8), g[2] = 0;			/* the host has further components */
 }
@@ -391,23 +411,23 @@ case_make(struct test_case *t, const struct form *f)
 	int len;
 
 	case_encode(t, f);
-	len = insn_decode(t->bytes, 15, t->bits32 ? ISA_32 : ISA_64, &t->in);
+	len = insn_decode(t->bytes, 15, t->mode, &t->in);
 	if (len <= 0 || t->in.id == INSN_invalid)
 		return false;
 	t->len = (unsigned)len;
-	t->s.rip = PLACE_CODE + 1024 + rnd_below(64);
+	t->s.rip = (t->mode == ISA_16 ? 0u : (unsigned)PLACE_CODE) + 1024 + rnd_below(64);
 	t->s.rflags = 0x202 | (rnd() & RFLAGS_arith) | (rnd_below(2) ? rflags_df_MASK : 0);
 	t->s.vec = DONE;
 	t->s.error = 0;
 	t->s.cr2 = 0;
 	for (i = 0; i < 16; i++)
-		t->s.gpr[i] = t->bits32 ? (uint32_t)rnd_int() : rnd_int();
+		t->s.gpr[i] = t->mode != ISA_64 ? (uint32_t)rnd_int() : rnd_int();
 	rnd_fpu(&t->s.fpu);
 	point_implicit(t);
 	tame_bits(t);
 	m = mem_operand(&t->in);
 	if (m != NULL && t->in.has_modrm) {
-		if (t->in.asize == 2)
+		if (t->in.asize == 2 && t->mode != ISA_16)
 			return false;
 		if (is_vsib(m))
 			small_indexes(t);
@@ -415,9 +435,10 @@ case_make(struct test_case *t, const struct form *f)
 		if ((t->in.id == INSN_bt || t->in.id == INSN_bts || t->in.id == INSN_btr || t->in.id == INSN_btc || is_vsib(m))
 		    && (at < PLACE_DATA + 1024 || at >= PLACE_DATA + DATA_SIZE - 1024))
 			at = DATA_MID;
+		at -= t->mode == ISA_16 ? BASE_16 : 0;
 		if (!point_at(t, at))
 			return false;
-		len = insn_decode(t->bytes, 15, t->bits32 ? ISA_32 : ISA_64, &t->in);
+		len = insn_decode(t->bytes, 15, t->mode, &t->in);
 		if (len <= 0)
 			return false;
 		if (t->in.id == INSN_bt || t->in.id == INSN_bts || t->in.id == INSN_btr || t->in.id == INSN_btc)
@@ -425,20 +446,21 @@ case_make(struct test_case *t, const struct form *f)
 				return false;		/* also the base: points too far */
 		if (address_of(t) != at && t->in.id != INSN_lea)
 			return false;
-		if (insn_info[t->in.id].flags & IF_stack && !in_data(t->s.gpr[4]))
+		if (insn_info[t->in.id].flags & IF_stack && !in_data(stack_lin(t, t->s.gpr[4])))
 			return false;
 	} else if (m != NULL && t->in.base == INSN_NOREG && t->in.disp_size != 0) {
-		if (t->in.asize == 2 || t->in.seg == SEG_fs || t->in.seg == SEG_gs)
+		if ((t->in.asize == 2 && t->mode != ISA_16) || (t->in.seg == SEG_cs && t->mode == ISA_16))
 			return false;
 		at = target_address(m->size, false);		/* mov with an absolute address */
+		at -= t->mode == ISA_16 ? BASE_16 : 0;
 		memcpy(t->bytes + t->in.disp_at, &at, t->in.disp_size);
-		len = insn_decode(t->bytes, 15, t->bits32 ? ISA_32 : ISA_64, &t->in);
+		len = insn_decode(t->bytes, 15, t->mode, &t->in);
 		if (len <= 0)
 			return false;
-	} else if (t->in.asize == 2 && insn_info[t->in.id].flags & IF_string) {
+	} else if (insn_info[t->in.id].flags & IF_string && (t->mode == ISA_16 ? t->in.seg == SEG_cs : t->in.asize == 2)) {
 		return false;
 	}
-	for (i = 0; t->bits32 && i < 16; i++)
+	for (i = 0; t->mode != ISA_64 && i < 16; i++)
 		t->s.gpr[i] = (uint32_t)t->s.gpr[i];
-	return true;
+	return t->mode != ISA_16 || (t->s.gpr[4] & 0xffff0000) == ESP_HIGH_16;
 }

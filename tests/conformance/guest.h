@@ -13,7 +13,7 @@
 
 enum { KERNEL_LIN = 0x30000000, GDT_AT = 0, IDT_AT = 0x1000, TSS_AT = 0x2000, STACK_AT = 0x3000, HANDLERS_AT = 0x4000,
 	KERNEL_PAGES = 5, GUEST_PAGES_AT = 0x200000, GUEST_RAM = 4 << 20 };
-enum { CS_KERNEL = 0x10, CS_64 = 0x33, CS_32 = 0x23, DS_USER = 0x2b, TSS_SEL = 0x40 };
+enum { CS_KERNEL = 0x10, CS_64 = 0x33, CS_32 = 0x23, DS_USER = 0x2b, CS_16 = 0x0f, DS_16 = 0x17, TSS_SEL = 0x40 };
 enum { PTE_p = 1, PTE_w = 2, PTE_u = 4, PTE_ad = 0x60, HLT = 0xf4 };
 
 static struct {
@@ -24,7 +24,7 @@ static struct {
 	struct cpu_model model;
 	uint64_t next_page;		/* of physical memory */
 	uint64_t kernel, code, data;	/* physical addresses */
-	bool bits32;
+	enum isa_mode mode;
 } gst;
 
 static uint64_t
@@ -94,22 +94,29 @@ guest_tables(void)
 }
 
 static void
-guest_segment(enum seg_id s, uint16_t sel, uint64_t attr)
+guest_segment(enum seg_id s, uint16_t sel, uint64_t base, uint64_t limit, uint64_t attr)
 {
-	gst.c->r.seg[s] = (struct segreg){ .sel = sel, .limit = 0xffffffff, .attr = attr };
+	gst.c->r.seg[s] = (struct segreg){ .sel = sel, .base = base, .limit = limit, .attr = attr };
 }
 
 /* Back to user mode. */
 static void
-guest_user(bool bits32)
+guest_user(enum isa_mode mode)
 {
 	unsigned s;
 
-	gst.bits32 = bits32;
-	guest_segment(SEG_cs, bits32 ? CS_32 : CS_64, bits32 ? 0xc0fb : 0xa0fb);
+	gst.mode = mode;
+	if (mode == ISA_16)
+		guest_segment(SEG_cs, CS_16, PLACE_CODE, 0xffff, 0x00fb);
+	else
+		guest_segment(SEG_cs, mode == ISA_32 ? CS_32 : CS_64, 0, 0xffffffff, mode == ISA_32 ? 0xc0fb : 0xa0fb);
 	for (s = 0; s < SEG_fs; s++)
-		if (s != SEG_cs)
-			guest_segment((enum seg_id)s, DS_USER, 0xc0f3);
+		if (s == SEG_cs)
+			continue;
+		else if (mode == ISA_16)
+			guest_segment((enum seg_id)s, DS_16, BASE_16, 0xffff, 0x00f3);
+		else
+			guest_segment((enum seg_id)s, DS_USER, 0, 0xffffffff, 0xc0f3);
 	cpu_mode_update(gst.c);
 }
 
@@ -154,7 +161,7 @@ guest_open(const char *engine)
 	c->r.xcr0 = 7;
 	memset(mem_put(gst.mem, gst.code, CODE_PAGES * 4096), HLT, CODE_PAGES * 4096);
 	tlb_flush_all(c, true);
-	guest_user(false);
+	guest_user(ISA_64);
 	return true;
 }
 
@@ -175,7 +182,7 @@ guest_exception(struct state *o)
 	o->vec = (int)((c->r.rip - KERNEL_LIN - HANDLERS_AT) / 16);
 	if (at > 4096 - sizeof(frame) + 8 || c->r.rip < KERNEL_LIN + HANDLERS_AT || c->r.rip >= KERNEL_LIN + HANDLERS_AT + 512) {
 		o->vec = 99;		/* nowhere known */
-		guest_user(gst.bits32);
+		guest_user(gst.mode);
 		return;
 	}
 	memcpy(frame, mem_get(gst.mem, gst.kernel + STACK_AT + at, 40), 40);
@@ -188,7 +195,7 @@ guest_exception(struct state *o)
 	o->gpr[4] = frame[i + 3];
 	if (o->vec == VEC_pf)
 		o->cr2 = c->r.cr2;
-	guest_user(gst.bits32);
+	guest_user(gst.mode);
 }
 
 /* What the HLT behind the instruction, or at the target of a branch, or a target that can't be fetched
@@ -219,7 +226,7 @@ guest_run_whole(const struct test_case *t)
 		if (gst.engine->run(c, &x) != 0 || x.kind == EXIT_hlt || x.kind == EXIT_down)
 			break;
 	}
-	mem_write(gst.mem, gst.code + (t->s.rip - PLACE_CODE), halts, t->len);
+	mem_write(gst.mem, gst.code + (code_lin(t, t->s.rip) - PLACE_CODE), halts, t->len);
 }
 
 static void
@@ -240,10 +247,14 @@ static void
 guest_run(const struct test_case *t, struct state *o)
 {
 	struct cpu *c = gst.c;
+	uint64_t at = gst.code + (code_lin(t, t->s.rip) - PLACE_CODE);
+	const uint8_t halt = HLT;
 
-	if (t->bits32 != gst.bits32)
-		guest_user(t->bits32);
-	mem_write(gst.mem, gst.code + (t->s.rip - PLACE_CODE), t->bytes, gst.whole ? t->len : 15);
+	if (t->mode != gst.mode)
+		guest_user(t->mode);
+	mem_write(gst.mem, at, t->bytes, gst.whole ? t->len : 15);
+	if (gst.whole)
+		mem_write(gst.mem, at + t->len, &halt, 1);
 	memcpy(c->r.gpr, t->s.gpr, sizeof(c->r.gpr));
 	c->r.rip = t->s.rip;
 	c->r.rflags = t->s.rflags;

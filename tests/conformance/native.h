@@ -7,14 +7,17 @@
  */
 #pragma once
 #include "conformance/state.h"
+#include <asm/ldt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 enum { FRAME_XSTATE_BV = 512, FRAME_YMMH = 576, RFLAGS_tf = 0x100, RFLAGS_rf = 0x10000 };
-enum { NATIVE_FAR = PLACE_CODE + 4096 + 2048 };	/* 64-bit code that compatibility mode jumps to */
-enum { CS_USER64 = 0x33, CS_USER32 = 0x23, SS_USER = 0x2b };
+enum { NATIVE_FAR = PLACE_CODE + 4096 + 2048, NATIVE_FAR16 = NATIVE_FAR + 64 };	/* 64-bit code that compatibility mode jumps to */
+enum { CS_USER64 = 0x33, CS_USER32 = 0x23, SS_USER = 0x2b, CS_USER16 = 0x0f, DS_USER16 = 0x17 /* LDT 1, 2 */ };
 
 /* At PLACE_NATIVE: what the assembly below reads and writes, by absolute address. */
 struct native_area {
@@ -42,7 +45,9 @@ __asm__(
 	"	mov $7, %eax; xor %edx, %edx\n"
 	"	xrstor64 0x20030200\n"
 	"	jrcxz 1f\n"
-	/* With TF: by an IRET frame, since TF acts after the instruction behind IRET. */
+	/* By an IRET frame: for TF, which acts after the instruction behind IRET, and for another CS. To a
+	 * 16-bit stack segment IRET loads SP alone: the rest of RSP is that of the end of this page. */
+	"	mov $0x20031000, %esp\n"
 	"	push 0x200300a0; push 0x20030020; push 0x20030088; push 0x20030098; push 0x20030080\n"
 	"	call native_load\n"
 	"	iretq\n"
@@ -64,6 +69,7 @@ __asm__(
 	"	mov %r12, 0x20030160; mov %r13, 0x20030168; mov %r14, 0x20030170; mov %r15, 0x20030178\n"
 	"	mov 0x20030090, %rsp\n"
 	"	pushfq\n"
+	"	mov $0x2b, %eax; mov %eax, %ss\n"
 	"	pop 0x20030180\n"
 	"	mov $7, %eax; xor %edx, %edx\n"
 	"	xsave64 0x20030540\n"
@@ -129,7 +135,7 @@ native_catch(struct state *s, mcontext_t *m)
 	m->gregs[REG_RIP] = (greg_t)(uintptr_t)native_resume;
 	m->gregs[REG_RSP] = (greg_t)NATIVE->host_rsp;
 	m->gregs[REG_EFL] = 2;
-	m->gregs[REG_CSGSFS] = (m->gregs[REG_CSGSFS] & ~(greg_t)0xffff) | CS_USER64;
+	m->gregs[REG_CSGSFS] = (m->gregs[REG_CSGSFS] & 0xffffffff0000) | CS_USER64 | (greg_t)SS_USER << 48;
 }
 
 static void
@@ -150,6 +156,13 @@ native_signal(int sig, siginfo_t *info, void *ctx)
 	native.s = NULL;
 }
 
+/* Compatibility mode needs them; 64-bit mode does not mind. */
+static void
+native_data_segments(unsigned sel)
+{
+	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(sel));
+}
+
 /* Writes a jump through a field of the area: the opcode, then its address. */
 static void
 native_jump(uint64_t to, const char *opcode, unsigned n, uint32_t field)
@@ -163,12 +176,20 @@ native_jump(uint64_t to, const char *opcode, unsigned n, uint32_t field)
 /* Runs the instruction of `len` bytes at s->rip on s; s is then the state behind it or at its
  * exception. trap: it may go elsewhere than to the next instruction. */
 static void __attribute__((noinline))
-native_run(struct state *s, unsigned len, bool trap, bool repeats, bool bits32)
+native_run(struct state *s, unsigned len, bool trap, bool repeats, enum isa_mode mode)
 {
 	struct native_area *a = NATIVE;
-	uint64_t behind = s->rip + len;
+	uint64_t behind = (mode == ISA_16 ? (uint64_t)PLACE_CODE + (uint16_t)s->rip : s->rip) + len;
 
-	if (!trap && bits32) {
+	if (!trap && mode == ISA_16) {
+		const uint16_t far_at = NATIVE_FAR16 - PLACE_CODE;
+
+		memcpy((void *)(uintptr_t)behind, "\x2e\x66\xff\x2e", 4);	/* jmp far dword cs:[far_at] */
+		memcpy((void *)(uintptr_t)(behind + 4), &far_at, 2);
+		native_jump(NATIVE_FAR, "\xff\x24\x25", 3, offsetof(struct native_area, exit_to));
+		*(uint32_t *)(uintptr_t)NATIVE_FAR16 = NATIVE_FAR;
+		*(uint16_t *)(uintptr_t)(NATIVE_FAR16 + 4) = CS_USER64;
+	} else if (!trap && mode == ISA_32) {
 		native_jump(behind, "\xff\x2d", 2, offsetof(struct native_area, far_offset));
 		native_jump(NATIVE_FAR, "\xff\x24\x25", 3, offsetof(struct native_area, exit_to));
 		a->far_offset = NATIVE_FAR;
@@ -179,8 +200,8 @@ native_run(struct state *s, unsigned len, bool trap, bool repeats, bool bits32)
 	memcpy(a->gpr, s->gpr, sizeof(a->gpr));
 	a->rip = s->rip;
 	a->rflags = s->rflags | (trap ? RFLAGS_tf : 0);
-	a->cs = bits32 ? CS_USER32 : CS_USER64;
-	a->ss = SS_USER;
+	a->cs = mode == ISA_16 ? CS_USER16 : mode == ISA_32 ? CS_USER32 : CS_USER64;
+	a->ss = mode == ISA_16 ? DS_USER16 : SS_USER;
 	a->exit_to = (uint64_t)(uintptr_t)native_exit;
 	a->fpu = s->fpu;
 	a->fpu.xstate_bv = 7;
@@ -190,7 +211,11 @@ native_run(struct state *s, unsigned len, bool trap, bool repeats, bool bits32)
 	native.repeats = repeats;
 	native.steps = 0;
 	s->vec = DONE - 1;
-	native_enter(trap || bits32);
+	if (mode == ISA_16)
+		native_data_segments(DS_USER16);
+	native_enter(trap || mode != ISA_64);
+	if (mode == ISA_16)
+		native_data_segments(SS_USER);
 	if (s->vec != DONE - 1)
 		goto out;		/* by a signal */
 	native.s = NULL;
@@ -214,6 +239,20 @@ native_map(uint64_t at, size_t pages, int prot)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* The segments of 16-bit code. False: this host has no LDT. */
+static bool
+native_open16(void)
+{
+	struct user_desc d = { .entry_number = 1, .base_addr = PLACE_CODE, .limit = 0xffff, .contents = MODIFY_LDT_CONTENTS_CODE };
+
+	if (syscall(SYS_modify_ldt, 1, &d, sizeof(d)) != 0)
+		return false;
+	d.entry_number = 2;
+	d.base_addr = BASE_16;
+	d.contents = MODIFY_LDT_CONTENTS_DATA;
+	return syscall(SYS_modify_ldt, 1, &d, sizeof(d)) == 0;
+}
+
 /* False: this host does not let us have the places. */
 static bool
 native_open(void)
@@ -224,8 +263,7 @@ native_open(void)
 	struct sigaction sa = { .sa_sigaction = native_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 	unsigned i;
 
-	/* Compatibility mode needs data segments; 64-bit mode does not mind them. */
-	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SS_USER));
+	native_data_segments(SS_USER);
 	sigaltstack(&ss, NULL);
 	for (i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
 		sigaction(sigs[i], &sa, NULL);

@@ -66,6 +66,7 @@ part_make(struct test_case *p, const struct form *f, uint64_t rip, uint64_t rsp)
 	if (insn_decode(p->bytes, 15, ISA_64, &p->in) <= 0 || !seq_allowed(p->in.id) || !case_allowed(p))
 		return false;
 	p->len = p->in.len;
+	p->mode = ISA_64;
 	insn_uses(&p->in, &use);
 	if (use.gpr_write & kept && !(insn_info[p->in.id].flags & IF_stack && !(use.gpr_write & 1u << SEQ_BASE)
 				      && p->in.op[0].kind == OPND_reg && p->in.op[0].reg != 4))
@@ -102,6 +103,7 @@ seq_make(struct sequence *q, const struct forms *fs, const uint16_t *ids, unsign
 	uint8_t jcc[2];
 
 	memset(t, 0, sizeof(*t));
+	t->mode = ISA_64;
 	t->s.rip = PLACE_CODE + 1024 + rnd_below(64);
 	t->s.rflags = 0x202 | (rnd() & RFLAGS_arith);
 	t->s.vec = DONE;

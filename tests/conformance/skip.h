@@ -52,7 +52,7 @@ case_allowed(const struct test_case *t)
 		if (in->id == INSN_xsave || in->id == INSN_xsaveopt || in->id == INSN_xsavec || in->id == INSN_xrstor)
 			return false;
 	/* 66 on near branches: AMD makes them 16-bit, Intel ignores it; the guest is an AMD. */
-	if (!t->bits32 && insn_info[in->id].flags & IF_branch && in->prefixes & PFX_opsize)
+	if (t->mode == ISA_64 && insn_info[in->id].flags & IF_branch && in->prefixes & PFX_opsize)
 		return false;
 	for (i = 0; i < t->in.nopnds && i < 4; i++)
 		if (t->in.op[i].kind == OPND_seg)
@@ -64,7 +64,7 @@ case_allowed(const struct test_case *t)
 static void
 prepare_memory(struct test_case *t, uint8_t *host, uint8_t *guest)
 {
-	uint64_t sp = t->s.gpr[4], at, bv;
+	uint64_t sp = stack_lin(t, t->s.gpr[4]), at, bv;
 	uint32_t v;
 
 	if (t->in.id == INSN_popf && sp >= PLACE_DATA && sp <= PLACE_DATA + DATA_SIZE - 8) {
@@ -76,7 +76,7 @@ prepare_memory(struct test_case *t, uint8_t *host, uint8_t *guest)
 	}
 	if (!t->in.has_modrm || mem_operand(&t->in) == NULL)
 		return;
-	at = address_of(t);
+	at = data_lin(t, address_of(t));
 	if (at < PLACE_DATA || at + 832 > PLACE_DATA + DATA_SIZE)
 		return;
 	at -= PLACE_DATA;

@@ -11,7 +11,9 @@
 enum {
 	PLACE_CODE = 0x20000000, CODE_PAGES = 2,
 	PLACE_DATA = 0x20010000, DATA_PAGES = 3, DATA_SIZE = DATA_PAGES * 4096, DATA_MID = PLACE_DATA + DATA_SIZE / 2,
-	PLACE_RO = 0x20020000			/* one page, read only */
+	PLACE_RO = 0x20020000,			/* one page, read only */
+	/* 16-bit code: CS begins at PLACE_CODE, the other segments so that DATA lies in the middle of one. */
+	BASE_16 = PLACE_DATA - 0x4000, ESP_HIGH_16 = 0x20030000	/* as native.h leaves it */
 };
 
 /* How an instruction ended: DONE, or the vector of its exception. */
@@ -30,8 +32,27 @@ struct test_case {
 	unsigned len;
 	struct insn in;
 	struct state s;			/* before */
-	bool bits32;
+	enum isa_mode mode;
 };
+
+/* Linear addresses of instruction and data offsets of a case. */
+static inline uint64_t
+code_lin(const struct test_case *t, uint64_t rip)
+{
+	return t->mode == ISA_16 ? (uint64_t)PLACE_CODE + (uint16_t)rip : rip;
+}
+
+static inline uint64_t
+data_lin(const struct test_case *t, uint64_t off)
+{
+	return t->mode == ISA_16 ? (uint32_t)(BASE_16 + (uint32_t)off) : off;
+}
+
+static inline uint64_t
+stack_lin(const struct test_case *t, uint64_t sp)
+{
+	return t->mode == ISA_16 ? (uint64_t)BASE_16 + (uint16_t)sp : sp;
+}
 
 static inline bool
 repeats(const struct test_case *t)

@@ -20,7 +20,7 @@
 #ifndef CONFORMANCE_ENGINE
 #define CONFORMANCE_ENGINE "interp"
 #endif
-enum { DEFAULT_CASES = 400000, SHOWN_MAX = 3, TRIES = 64 };
+enum { DEFAULT_CASES = 250000, SHOWN_MAX = 3, TRIES = 64 };
 
 struct tally {
 	uint64_t cases, faults, differ, undefined;	/* undefined: differs in undefined flags only */
@@ -41,8 +41,8 @@ show(const struct test_case *t, const struct diff *d)
 {
 	char text[128] = "";
 
-	insn_text(t->bytes, 15, t->bits32 ? ISA_32 : ISA_64, t->s.rip, text, sizeof(text));
-	printf("# %s%s [", t->bits32 ? "(32) " : "", insn_info[t->in.id].name);
+	insn_text(t->bytes, 15, t->mode, t->s.rip, text, sizeof(text));
+	printf("# %s%s [", t->mode == ISA_64 ? "" : t->mode == ISA_32 ? "(32) " : "(16) ", insn_info[t->in.id].name);
 	print_bytes(t->bytes, t->len);
 	printf("] %s: %s %d: host %#" PRIx64 ", interp %#" PRIx64 ", before %#" PRIx64 "\n", text, d->what, d->number, d->host,
 		d->guest, d->before);
@@ -85,12 +85,12 @@ run_case(struct test_case *t)
 	if (gst.whole && branches_into_itself(t))
 		return;
 	if (m != NULL && t->in.has_modrm)
-		randomize_data(host, guest, is_vsib(m) ? DATA_MID - 32 : address_of(t));
+		randomize_data(host, guest, is_vsib(m) ? DATA_MID - 32 : data_lin(t, address_of(t)));
 	else if (m != NULL || insn_info[t->in.id].flags & IF_stack)
 		randomize_data(host, guest, DATA_MID + 64 * rnd_below(8) - 256);
 	prepare_memory(t, host, guest);
-	memcpy((void *)(uintptr_t)t->s.rip, t->bytes, 15);
-	native_run(&h, t->len, needs_trap(t), repeats(t), t->bits32);
+	memcpy((void *)(uintptr_t)code_lin(t, t->s.rip), t->bytes, 15);
+	native_run(&h, t->len, needs_trap(t), repeats(t), t->mode);
 	if (gst.whole && h.vec == DONE && h.rip - PLACE_CODE >= CODE_PAGES * 4096 && h.rip - PLACE_DATA < PLACE_RO + 4096 - PLACE_DATA)
 		return;			/* a branch into data: the guest would run it */
 	if (verbose)
@@ -141,7 +141,7 @@ family_of(unsigned id)
 }
 
 static void
-run_insn(const struct forms *fs, unsigned id, uint64_t cases, bool bits32)
+run_insn(const struct forms *fs, unsigned id, uint64_t cases, enum isa_mode mode)
 {
 	unsigned n = fs->first[id + 1] - fs->first[id], tries;
 	static struct test_case t;
@@ -151,7 +151,7 @@ run_insn(const struct forms *fs, unsigned id, uint64_t cases, bool bits32)
 		/* Exceptions are slow on the host: an instruction that only faults needs few cases. */
 		if (i == 200 && tally[id].faults - faults >= (tally[id].cases - done) * 9 / 10)
 			return;
-		t.bits32 = bits32;
+		t.mode = mode;
 		for (tries = 0; tries < TRIES; tries++)
 			if (case_make(&t, &fs->form[fs->first[id] + rnd_below(n)]) && why_skipped(t.in.id) == NULL
 			    && case_allowed(&t))
@@ -190,7 +190,7 @@ run_sequence(struct sequence *q)
 	memcpy(host + 16, &rounds, 4);
 	memcpy(guest + 16, &rounds, 4);
 	memcpy((void *)(uintptr_t)t->s.rip, t->bytes, t->len);
-	native_run(&h, t->len, false, false, false);
+	native_run(&h, t->len, false, false, ISA_64);
 	if (verbose)
 		show_sequence(q, &(struct diff){ .what = "now" }), fflush(stdout);
 	guest_run(t, &g);
@@ -238,7 +238,7 @@ chosen(unsigned id)
 }
 
 static void
-run_all(struct forms *fs, uint64_t cases, bool bits32)
+run_all(struct forms *fs, uint64_t cases, enum isa_mode mode)
 {
 	unsigned id, ids = 0;
 
@@ -246,7 +246,7 @@ run_all(struct forms *fs, uint64_t cases, bool bits32)
 		ids += fs->first[id + 1] > fs->first[id] && chosen(id);
 	for (id = 1; id < INSN__COUNT && ids > 0; id++)
 		if (chosen(id))
-			run_insn(fs, id, (bits32 && insn_info[id].flags & IF_no64 ? 4 : 1) * (cases / ids + 1), bits32);
+			run_insn(fs, id, (mode != ISA_64 && insn_info[id].flags & IF_no64 ? 4 : 1) * (cases / ids + 1), mode);
 }
 
 static void
@@ -328,14 +328,20 @@ main(int argc, char **argv)
 	printf("# engine %s, seed %" PRIu64 "\n", engine, seed);
 	forms_find(&fs, ISA_64);
 	printf("# 64-bit: %u forms\n", fs.n);
-	run_all(&fs, cases, false);
+	run_all(&fs, cases, ISA_64);
 	if (only == NULL || strcmp(only, "sequences") == 0)
 		run_sequences(&fs, only == NULL ? cases / 8 : cases);
 	free(fs.form);
 	forms_find(&fs, ISA_32);
 	printf("# 32-bit: %u forms\n", fs.n);
-	run_all(&fs, cases / 2, true);
+	run_all(&fs, cases / 2, ISA_32);
 	free(fs.form);
+	if (native_open16()) {
+		forms_find(&fs, ISA_16);
+		printf("# 16-bit: %u forms\n", fs.n);
+		run_all(&fs, cases / 4, ISA_16);
+		free(fs.form);
+	}
 	report();
 	return check_done();
 }

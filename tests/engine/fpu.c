@@ -11,6 +11,7 @@ prepare(const char *bytes, unsigned n)
 {
 	memset(&t, 0, sizeof(t));
 	memcpy(t.bytes, bytes, n);
+	t.mode = ISA_64;
 	t.s.rip = PLACE_CODE;
 	t.s.rflags = 0x202;
 	t.s.gpr[4] = DATA_MID + 1024;
@@ -245,13 +246,13 @@ compatibility_mode_has_eight_registers(void)
 {
 	memset(guest_data(), 0xcc, DATA_SIZE);
 	prepare(FXSAVE, 3);
-	t.bits32 = true;
+	t.mode = ISA_32;
 	run();
 	CHECK_EQ(out.vec, DONE);
 	CHECK_EQ(guest_data()[DATA_SIZE / 2 + 160 + 127], 0);
 	CHECK_EQ(guest_data()[DATA_SIZE / 2 + 160 + 128], 0xcc);
 	prepare("\xc5\xfc\x77", 3);		/* vzeroall */
-	t.bits32 = true;
+	t.mode = ISA_32;
 	memset(t.s.fpu.xmm, 0x11, 256);
 	run();
 	CHECK_EQ(out.fpu.xmm[7][0], 0);

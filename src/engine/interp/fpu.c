@@ -330,7 +330,7 @@ is_control(const struct insn *in)
 }
 
 /* A store under unmasked exceptions: an invalid operand, overflow or underflow leaves memory alone, so
- * that a page fault can be known only after the run. */
+ * that a fault of the access can be known only after the run. */
 static int
 store_unmasked(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 {
@@ -339,13 +339,12 @@ store_unmasked(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 	struct fpu_mem m = { .write_back = true };
 	struct fpu_ctx x;
 
-	if (insn_lin(c, in, op->mem_size, ACC_write, &m.lin) != OK)
-		return FAULT;
 	context(c, &x);
 	op->code(&c->fpu, m.buffer, NULL, NULL, &x);
 	keep_pointers(c, &before);
-	m.host = m.buffer;
-	if (c->fpu.fsw & ~c->fpu.fcw & no_store || fpu_mem_end(c, op, &m) == OK)
+	if (c->fpu.fsw & ~c->fpu.fcw & no_store)
+		return OK;
+	if (insn_lin(c, in, op->mem_size, ACC_write, &m.lin) == OK && fpu_mem_end(c, op, &m) == OK)
 		return OK;
 	c->fpu = before;
 	return FAULT;
