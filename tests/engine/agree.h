@@ -3,7 +3,8 @@
  *
  * A program is a list of chunks: a random instruction of any opcode map, what makes its operands
  * reasonable before it, sometimes a jump over it. It runs three times over and ends at a HLT, or
- * sooner in a fault's handler. All registers and all memory are compared.
+ * sooner in a fault's handler. Behind the data lie pages with other rights. Programs change
+ * immediates of their own code. All registers and all memory are compared.
  */
 #pragma once
 #include "engine/rig.h"
@@ -12,7 +13,8 @@
 #include <sys/time.h>
 
 enum { CHUNKS = 24, TURNS = 3, COUNTER = RIG_MEMORY - 0x800, DATA_SIZE = 0x4000, INSN_MAX = 15, COUNTED = 150,
-	PROGRAM_MAX = 2 * PAGE_SIZE - 0x100 };
+	PROGRAM_MAX = 2 * PAGE_SIZE - 0x100, PAGES = RIG_TABLES + 0x3000, ODD_PAGES = 4,
+	CLEAN_PTE = PAGES + 8 * ((RIG_DATA + DATA_SIZE) / PAGE_SIZE + 3) };
 
 /* Where decisions come from: given bytes (a fuzzer's), or a generator. */
 struct source {
@@ -45,6 +47,8 @@ struct chunk {
 	unsigned len;
 	unsigned rip_at, rip_end;	/* offset of a disp32 relative to rip_end, 0: none */
 	uint32_t rip_to;
+	int patches;			/* the chunk whose immediate this one changes, or -1 */
+	unsigned imm_at;		/* offset of an immediate, 0: none */
 };
 
 struct program {
@@ -55,7 +59,7 @@ struct program {
 	uint64_t gpr[16], flags, fs_base, gs_base;
 	uint8_t xmm[16][16], ymmh[16][16], st[8][10];
 	uint32_t mxcsr;
-	bool user, counted;
+	bool user, counted, wp, smap;
 };
 
 /* ---- instructions ---- */
@@ -133,6 +137,8 @@ data_address(struct source *s)
 {
 	uint32_t at = RIG_DATA + draw(s, DATA_SIZE);
 
+	if (draw(s, 12) == 0)
+		at += PAGE_SIZE * ODD_PAGES;
 	if (draw(s, 8) == 0)	/* across pages, or nearly */
 		at = (at | 0xfff) + 1 - draw(s, 40);
 	return draw(s, 4) ? at & ~31u : at;
@@ -237,7 +243,7 @@ make_chunk(struct source *s, struct chunk *k)
 	bool called;
 	unsigned start;
 
-	*k = (struct chunk){ 0 };
+	*k = (struct chunk){ .patches = -1 };
 	random_bytes(s, b);
 	if (insn_decode(b, sizeof(b), ISA_64, &in) <= 0 || !is_wanted(s, &in))
 		return false;
@@ -253,10 +259,32 @@ make_chunk(struct source *s, struct chunk *k)
 		k->rip_at = k->len + in.disp_at;
 		k->rip_end = k->len + in.len;
 	}
+	if (in.imm_at != 0 && !(insn_info[in.id].flags & (IF_branch | IF_stack)) && in.id != INSN_vpblendvb &&
+	    in.op[0].kind == OPND_reg && in.op[0].reg != REG_rsp)
+		k->imm_at = k->len + in.imm_at;
 	put(k, b, in.len);
 	if (called)
 		put(k, "\xc3", 1);
 	return true;
+}
+
+/* mov byte [rip + x], imm8: an immediate of some chunk */
+static void
+make_patch(struct source *s, struct program *p)
+{
+	static const uint8_t op[6] = { 0xc6, 0x05 };
+	struct chunk *k = &p->chunk[p->n];
+	int i, to = (int)draw(s, p->n + 1);
+	uint8_t val = (uint8_t)draw(s, 256);
+
+	for (i = to; i >= 0 && (i == (int)p->n || p->chunk[i].imm_at == 0); i--)
+		;
+	if (i < 0)
+		return;
+	*k = (struct chunk){ .patches = i, .rip_at = 2, .rip_end = 7 };
+	put(k, op, sizeof(op));
+	put(k, &val, 1);
+	p->n++;
 }
 
 /* ---- programs ---- */
@@ -266,15 +294,19 @@ layout(struct program *p)
 {
 	uint8_t head[] = { 0xc7, 0x04, 0x25, 0, 0, 0, 0, TURNS, 0, 0, 0 }, tail[] = { 0xff, 0x0c, 0x25, 0, 0, 0, 0, 0x0f, 0x85 };
 	uint32_t counter = COUNTER, to;
-	unsigned i, start;
+	unsigned i, start, at[CHUNKS];
 
 	memcpy(head + 3, &counter, 4);
 	memcpy(tail + 3, &counter, 4);
 	memcpy(p->code, head, sizeof(head));
 	p->len = start = sizeof(head);
+	for (i = 0, to = p->len; i < p->n; to += p->chunk[i++].len)
+		at[i] = to;
 	for (i = 0; i < p->n; i++) {
 		struct chunk *k = &p->chunk[i];
 
+		if (k->patches >= 0)
+			k->rip_to = RIG_CODE + p->offset + at[k->patches] + p->chunk[k->patches].imm_at;
 		if (k->rip_at != 0) {
 			to = k->rip_to - (uint32_t)(RIG_CODE + p->offset + p->len + k->rip_end);
 			memcpy(k->bytes + k->rip_at, &to, 4);
@@ -331,6 +363,8 @@ make_program(struct source *s, struct program *p)
 
 	p->user = draw(s, 2);
 	p->counted = draw(s, 8) == 0;
+	p->wp = draw(s, 2);
+	p->smap = draw(s, 4) == 0;
 	p->offset = draw(s, 2) ? 0 : PAGE_SIZE - draw(s, 512) - 1;
 	p->mxcsr = draw(s, 16) == 0 ? draw(s, 0x10000) & 0xffff : 0x1f80;
 	p->flags = RFLAGS_fixed | (draw(s, 0x1000) & RFLAGS_arith);
@@ -342,7 +376,10 @@ make_program(struct source *s, struct program *p)
 	make_vectors(p, draw(s, UINT32_MAX));
 	p->n = 0;
 	for (tries = 0; p->n < CHUNKS && tries < 40 * CHUNKS && !drained(s); tries++)
-		p->n += make_chunk(s, &p->chunk[p->n]);
+		if (draw(s, 16) == 0)
+			make_patch(s, p);
+		else
+			p->n += make_chunk(s, &p->chunk[p->n]);
 	layout(p);
 }
 
@@ -351,16 +388,15 @@ make_program(struct source *s, struct program *p)
 static struct rig *twin[2];		/* the translator's, the interpreter's */
 static volatile sig_atomic_t ticks;
 
-enum { TICK_US = 20000, TICKS_MAX = 5 };
+enum { TICK_US = 5000, TICKS_MAX = 20 };
 
 static void
 tick(int sig)
 {
 	(void)sig;
-	if (++ticks > TICKS_MAX) {
-		cpu_ask(&twin[0]->cpu, ATT_kick);
-		cpu_ask(&twin[1]->cpu, ATT_kick);
-	}
+	ticks++;
+	cpu_ask(&twin[0]->cpu, ATT_timer);
+	cpu_ask(&twin[1]->cpu, ATT_timer);
 }
 
 static void
@@ -372,6 +408,21 @@ twins_open(void)
 	twin[1] = rig_open(&interp_engine, RIG_long);
 	signal(SIGALRM, tick);
 	setitimer(ITIMER_REAL, &every, NULL);
+}
+
+/* The first 2 MiB by small pages; those behind the data are read-only, absent, the supervisor's, clean. */
+static void
+map_pages(struct rig *g)
+{
+	static const uint64_t odd[ODD_PAGES] = { 0x65, 0, 0x63, 0x27 };
+	uint64_t at;
+
+	for (at = 0; at < 2 << 20; at += PAGE_SIZE) {
+		uint64_t n = (at - RIG_DATA - DATA_SIZE) / PAGE_SIZE;
+
+		rig_put(g, PAGES + at / PAGE_SIZE * 8, at | (n < ODD_PAGES ? odd[n] : 0x67), 8);
+	}
+	rig_put(g, RIG_TABLES + 0x2000, PAGES | 0x67, 8);
 }
 
 static void
@@ -392,12 +443,15 @@ renew(struct rig *g, const struct program *p)
 	reg_reset(r, f);
 	atomic_store(&g->cpu.attention, 0);
 	rig_tables(g);
+	map_pages(g);
 	rig_mode_set(g, RIG_long);
 	if (p->user) {
 		rig_segment(g, SEG_cs, RIG_UCS64, 0xa0fb);
 		rig_segment(g, SEG_ss, RIG_UDS, 0xc0f3);
 	}
 	r->cr4 |= cr4_osxsave_MASK | cr4_osxmmexcpt_MASK | cr4_fsgsbase_MASK;
+	r->cr0 |= p->wp ? cr0_wp_MASK : 0;
+	r->cr4 |= p->smap ? cr4_smap_MASK : 0;
 	r->xcr0 = 7;
 	memcpy(r->gpr, p->gpr, sizeof(p->gpr));
 	r->rflags = p->flags;
@@ -425,9 +479,10 @@ run_to_end(struct rig *g)
 {
 	int kind;
 
-	do
+	do {
+		atomic_store(&g->cpu.attention, 0);
 		kind = rig_run(g);
-	while (kind == EXIT_attend && ticks <= TICKS_MAX && g->cpu.retired < g->cpu.retire_limit);
+	} while (kind == EXIT_attend && ticks <= TICKS_MAX && g->cpu.retired < g->cpu.retire_limit);
 	return kind;
 }
 
@@ -517,11 +572,15 @@ disagreement(const struct program *p)
 	if (kind[0] == EXIT_down)
 		twin[0]->cpu.r.rflags = twin[1]->cpu.r.rflags;
 	/* An MMX instruction that faults with #XM may have reset TOP and tags on real hardware. */
-	if (rig_vector(twin[1]) == VEC_xm) {
+	if (rig_vector(twin[1]) == VEC_xm || kind[0] == EXIT_down) {
 		twin[0]->cpu.fpu.fsw = twin[1]->cpu.fpu.fsw;
 		twin[0]->cpu.fpu.ftw = twin[1]->cpu.fpu.ftw;
 		memcpy(twin[0]->cpu.fpu.st, twin[1]->cpu.fpu.st, sizeof(twin[0]->cpu.fpu.st));
 	}
+	/* The translator sets D before it notices that an operand is not aligned. */
+	if (rig_vector(twin[1]) == VEC_gp || kind[0] == EXIT_down)
+		for (i = 0; i < 2; i++)
+			rig_put(twin[i], CLEAN_PTE, rig_get(twin[i], CLEAN_PTE, 1) | 0x40, 1);
 	if (went_astray())
 		return NULL;
 	if (kind[0] != kind[1])
@@ -538,6 +597,22 @@ disagreement(const struct program *p)
 
 /* ---- telling ---- */
 
+/* Chunk n has gone. */
+static void
+unpatch(struct program *p, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < p->n; i++) {
+		struct chunk *k = &p->chunk[i];
+
+		if (k->patches > (int)n)
+			k->patches--;
+		else if (k->patches == (int)n)
+			*k = (struct chunk){ .patches = -1 };
+	}
+}
+
 /* Leave out what the difference does not need. */
 static void
 shrink(struct program *p)
@@ -549,6 +624,7 @@ shrink(struct program *p)
 		less = *p;
 		memmove(&less.chunk[i], &less.chunk[i + 1], (less.n - i - 1) * sizeof(less.chunk[0]));
 		less.n--;
+		unpatch(&less, i);
 		layout(&less);
 		if (disagreement(&less) != NULL)
 			*p = less;
