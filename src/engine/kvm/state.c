@@ -142,20 +142,22 @@ next_msr(const struct cpu *c, int id)
 	return -1;
 }
 
-struct msr_list {
-	struct kvm_msrs head;
+/* A struct kvm_msrs with room for one. */
+struct one_msr {
+	__u32 nmsrs, pad;
 	struct kvm_msr_entry entry[1];
 };
+static_assert(offsetof(struct one_msr, entry) == sizeof(struct kvm_msrs), "the kernel's layout");
 
 static int
 msrs(struct cpu *c, bool store)
 {
-	struct msr_list one;
+	struct one_msr one;
 
 	/* One by one: an MSR that this kernel does not know must not hide the rest; it stays ours. */
 	for (int id = next_msr(c, -1); id >= 0; id = next_msr(c, id)) {
 		memset(&one, 0, sizeof(one));
-		one.head.nmsrs = 1;
+		one.nmsrs = 1;
 		one.entry[0].index = reg_desc[id].msr;
 		one.entry[0].data = c->r.v[id];
 		if (kvm_do(c->kvm, store ? KVM_SET_MSRS : KVM_GET_MSRS, &one) < 0)
