@@ -69,6 +69,7 @@ struct interp {
 	uint64_t jump_key;		/* of entries that hold now */
 	uint64_t drops;			/* part of jump_key: counts dropped blocks */
 	bool careful;			/* one instruction at a time: TF, RF, shadow, breakpoints */
+	bool stepwise;			/* ... and one iteration of a REP: TF, breakpoints */
 
 	uint8_t *arena;			/* owned: blocks and their insns */
 	size_t arena_used, arena_size;

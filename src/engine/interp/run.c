@@ -23,8 +23,8 @@ run_sync(struct cpu *c)
 		it->drops++;
 	}
 	it->jump_key = (remaps + it->drops) << KEY_BITS | c->mode | (user ? KEY_user : 0) | (ac ? KEY_ac : 0);
-	it->careful = c->r.interruptibility != 0 || (c->r.rflags & (rflags_tf_MASK | rflags_rf_MASK)) ||
-		watch_needed(c);
+	it->stepwise = (c->r.rflags & rflags_tf_MASK) || watch_needed(c);
+	it->careful = it->stepwise || c->r.interruptibility != 0 || (c->r.rflags & rflags_rf_MASK);
 }
 
 /* Deliver c->fault; false: shutdown. */

@@ -89,7 +89,7 @@ run_in_page(const struct str *s, uint64_t lin, uint64_t n)
 static bool
 runs_allowed(const struct str *s)
 {
-	return s->rep && s->step > 0 && s->c->mode == MODE_long64 && s->in->asize == 8 && !s->c->interp->careful;
+	return s->rep && s->step > 0 && s->c->mode == MODE_long64 && s->in->asize == 8 && !s->c->interp->stepwise;
 }
 
 /* Segment bases are those of 64-bit mode; both ends lie in pages that the TLB knows. */
@@ -296,7 +296,7 @@ repeat(struct cpu *c, const struct insn *in, str_fn *one, unsigned size_most)
 			return RUN_stop;
 		if (what == STR_last || !s.rep)
 			break;
-		if (left(&s) != 0 && (c->interp->careful || atomic_load_explicit(&c->interp->any_written,
+		if (left(&s) != 0 && (c->interp->stepwise || atomic_load_explicit(&c->interp->any_written,
 		    memory_order_relaxed) || (++n % LOOK_EVERY == 0 && atomic_load(&c->attention) != 0)))
 			return RUN_again;
 	}
