@@ -14,7 +14,8 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
-enum { DR7_ENABLE = 0xff, XCR0_VECTORS = 6, HWCAP2_FSGSBASE_BIT = 1 << 1 };
+enum { DR7_ENABLE = 0xff, XCR0_VECTORS = 6, HWCAP2_FSGSBASE_BIT = 1 << 1,
+	STRETCH = 4096 /* instructions */ };
 
 /* ---- modes ---- */
 

@@ -123,8 +123,9 @@ run_block(struct cpu *c)
 static bool
 run_attend(struct cpu *c)
 {
+	/* Cleared before any_written is looked at: whoever writes sets it, then asks. */
+	atomic_fetch_and(&c->attention, ~(uint32_t)ATT_code);
 	if (atomic_load(&c->interp->any_written)) {
-		atomic_fetch_and(&c->attention, ~(uint32_t)ATT_code);
 		blocks_drop_written(c);
 		run_sync(c);
 	}
@@ -133,8 +134,7 @@ run_attend(struct cpu *c)
 		cpu_shootdown_serve(c);
 		run_sync(c);
 	}
-	atomic_fetch_and(&c->attention, ~(uint32_t)ATT_code);
-	return atomic_load(&c->attention) != 0 || c->retired >= c->retire_limit;
+	return (atomic_load(&c->attention) & ~(uint32_t)ATT_code) != 0 || c->retired >= c->retire_limit;
 }
 
 static int
