@@ -196,7 +196,8 @@ deliver_protected(struct cpu *c, const struct cpu_fault *e, uint64_t rip)
 	if (desc_type(&d) != SYS_task_gate)
 		return deliver_gate(c, e, &d, rip);
 	desc_gate(&d, &g);
-	return task_switch(c, g.sel, TASK_int, rip, e->has_error, e->error, is_software(e) ? 0 : ERR_ext);
+	return task_switch(c, g.sel, TASK_int, rip, &(struct task_event){ .has_error = e->has_error,
+		.error = e->error, .ext = is_software(e) ? 0 : ERR_ext, .flags = pushed_flags(c, e) });
 }
 
 /* What the processor does when it meets the event, whether or not delivery succeeds. */

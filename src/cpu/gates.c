@@ -23,7 +23,7 @@ task_gate(struct cpu *c, uint16_t sel, const struct desc *d, enum task_reason wh
 	if (gate_usable(c, sel, d) != OK)
 		return FAULT;
 	desc_gate(d, &g);
-	return task_switch(c, g.sel, why, next, false, 0, 0);
+	return task_switch(c, g.sel, why, next, NULL);
 }
 
 static int
@@ -31,7 +31,7 @@ tss_direct(struct cpu *c, uint16_t sel, const struct desc *d, enum task_reason w
 {
 	if (gate_usable(c, sel, d) != OK)
 		return FAULT;
-	return task_switch(c, sel, why, next, false, 0, 0);
+	return task_switch(c, sel, why, next, NULL);
 }
 
 /* Everything but call gates. *handled false: it is a call gate of this mode, with g filled. */

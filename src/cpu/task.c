@@ -210,8 +210,10 @@ push_error(struct cpu *c, const struct layout *l, uint32_t error)
 
 /* The new task runs; its LDT, segments, EIP and T bit may fault in its own context. */
 static int
-enter_task(struct cpu *c, const struct layout *l, const uint8_t *image, bool has_error, uint32_t error, unsigned ext)
+enter_task(struct cpu *c, const struct layout *l, const uint8_t *image, const struct task_event *e)
 {
+	unsigned ext = e->ext;
+
 	if (load_ldt(c, (uint16_t)field(image, l->ldt, 2), ext) != OK)
 		return FAULT;
 	if (!rflags_vm(&c->r) && load_segments(c, ext) != OK)
@@ -219,7 +221,7 @@ enter_task(struct cpu *c, const struct layout *l, const uint8_t *image, bool has
 	cpu_mode_update(c);
 	if (c->r.rip > c->r.cs_limit)
 		return cpu_raise_error(c, VEC_gp, ext);
-	if (has_error && push_error(c, l, error) != OK)
+	if (e->has_error && push_error(c, l, e->error) != OK)
 		return FAULT;
 	if (l->word == 4 && (image[TSS32_TRAP] & 1)) {
 		c->fault = (struct cpu_fault){ .kind = EVENT_trap, .vec = VEC_db, .addr = dr6_bt_MASK };
@@ -229,16 +231,18 @@ enter_task(struct cpu *c, const struct layout *l, const uint8_t *image, bool has
 }
 
 int
-task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next,
-	bool has_error, uint32_t error, unsigned ext)
+task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next, const struct task_event *e)
 {
+	const struct task_event none = { .flags = c->r.rflags };
 	bool nested = why == TASK_call || why == TASK_int;
-	uint64_t flags = c->r.rflags;
 	const struct layout *l;
+	uint64_t flags;
 	uint8_t image[TSS_SIZE];
 	struct desc d;
 
-	if (new_tss(c, sel, why, ext, &d) != OK)
+	e = e != NULL ? e : &none;
+	flags = e->flags;
+	if (new_tss(c, sel, why, e->ext, &d) != OK)
 		return FAULT;
 	l = layout_of(d.attr);
 	if (sys_read(c, d.base, image, l->size) != OK || probe(c, &d, layout_of(c->r.tr_attr)) != OK)
@@ -256,7 +260,7 @@ task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next,
 	load_registers(c, l, image, nested);
 	if (l->word == 4 && c->paging && reg_guest_write(c, REG_cr3, field(image, TSS32_CR3, 4)) != OK)
 		return FAULT;
-	return enter_task(c, l, image, has_error, error, ext);
+	return enter_task(c, l, image, e);
 }
 
 int
@@ -266,12 +270,13 @@ task_return(struct cpu *c, uint64_t next)
 
 	if (sys_read(c, c->r.tr_base, &sel, 2) != OK)
 		return FAULT;
-	return task_switch(c, sel, TASK_iret, next, false, 0, 0);
+	return task_switch(c, sel, TASK_iret, next, NULL);
 }
 
 int
 cpu_task_switch(struct cpu *c, uint16_t tss_sel, enum task_reason why, uint64_t next,
 	bool has_error, uint32_t error)
 {
-	return task_switch(c, tss_sel, why, next, has_error, error, 0);
+	return task_switch(c, tss_sel, why, next,
+		&(struct task_event){ .has_error = has_error, .error = error, .flags = c->r.rflags });
 }

@@ -37,9 +37,16 @@ int MUST_CHECK deliver_once(struct cpu *c, const struct cpu_fault *e, uint64_t r
 /* INT through the real-mode style vector table at `table` (IDT base, or 0 for VME). */
 int MUST_CHECK deliver_ivt(struct cpu *c, uint64_t table, uint8_t vec, uint64_t flags, uint64_t rip);
 
-/* cpu_task_switch with the EXT bit of errors while an event is delivered. */
-int MUST_CHECK task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next,
-	bool has_error, uint32_t error, unsigned ext);
+/* The event that a task gate of the IDT delivers: what goes on the new stack, EXT for errors on the
+ * way, the RFLAGS image that the old task keeps. */
+struct task_event {
+	bool has_error;
+	uint32_t error;
+	unsigned ext;
+	uint64_t flags;
+};
+/* cpu_task_switch; e is NULL unless an event is delivered. */
+int MUST_CHECK task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next, const struct task_event *e);
 /* IRET with NT set. */
 int MUST_CHECK task_return(struct cpu *c, uint64_t next);
 

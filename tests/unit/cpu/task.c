@@ -107,6 +107,7 @@ exception(void)
 	CHECK_EQ(c->r.rsp, STACK3 - 4);
 	CHECK_EQ(on_stack(0, 4), 0);
 	CHECK_EQ(get(TSS + 0x20, 4), CODE);
+	CHECK_EQ(get(TSS + 0x24, 4), 0x10002);			/* RF: a fault */
 }
 
 static void
