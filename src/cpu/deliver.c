@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cpu/deliver.c - exceptions and interrupts through IVT and IDT (SDM vol. 3A, 6.10-6.15 and 20.1.4). */
+/* cpu/deliver.c - exceptions and interrupts through IVT and IDT (SDM vol. 3A, chapter 6). */
 #include "cpu/transfer.h"
 
 /* ---- which event it is ---- */
@@ -8,10 +8,11 @@
 static bool
 is_software(const struct cpu_fault *e)
 {
-	return e->kind == EVENT_int || (e->kind == EVENT_trap && (e->vec == VEC_bp || e->vec == VEC_of));
+	return e->kind == EVENT_int ||
+		(e->kind == EVENT_trap && (e->vec == VEC_bp || e->vec == VEC_of));
 }
 
-/* The RFLAGS image to push: faults, but for instruction breakpoints, set RF (SDM vol. 3B, 17.3.1.1). */
+/* The RFLAGS image to push: RF set by faults but instruction breakpoints (SDM 3B, 17.3.1.1). */
 static uint64_t
 pushed_flags(const struct cpu *c, const struct cpu_fault *e)
 {
@@ -133,14 +134,16 @@ push_v86(struct cpu *c, struct stack *s, unsigned size)
 }
 
 static int
-push_frame(struct cpu *c, struct stack *s, const struct cpu_fault *e, bool with_stack, uint64_t rip, unsigned size)
+push_frame(struct cpu *c, struct stack *s, const struct cpu_fault *e, bool with_stack, uint64_t rip,
+	unsigned size)
 {
 	if (c->mode == MODE_v86 && push_v86(c, s, size) != OK)
 		return FAULT;
-	if (with_stack && (stack_push(c, s, c->r.ss, size) != OK || stack_push(c, s, c->r.rsp, size) != OK))
+	if (with_stack &&
+		(stack_push(c, s, c->r.ss, size) != OK || stack_push(c, s, c->r.rsp, size) != OK))
 		return FAULT;
-	if (stack_push(c, s, pushed_flags(c, e), size) != OK || stack_push(c, s, c->r.cs, size) != OK ||
-	    stack_push(c, s, rip, size) != OK)
+	if (stack_push(c, s, pushed_flags(c, e), size) != OK ||
+		stack_push(c, s, c->r.cs, size) != OK || stack_push(c, s, rip, size) != OK)
 		return FAULT;
 	return e->has_error ? stack_push(c, s, e->error, size) : OK;
 }
@@ -188,6 +191,8 @@ deliver_protected(struct cpu *c, const struct cpu_fault *e, uint64_t rip)
 {
 	const unsigned types = 1 << SYS_int32 | 1 << SYS_trap32 |
 		(c->lma ? 0 : 1 << SYS_int16 | 1 << SYS_trap16 | 1 << SYS_task_gate);
+	unsigned ext = is_software(e) ? 0 : ERR_ext;
+	struct task_event t;
 	struct desc d;
 	struct gate g;
 
@@ -196,8 +201,8 @@ deliver_protected(struct cpu *c, const struct cpu_fault *e, uint64_t rip)
 	if (desc_type(&d) != SYS_task_gate)
 		return deliver_gate(c, e, &d, rip);
 	desc_gate(&d, &g);
-	return task_switch(c, g.sel, TASK_int, rip, &(struct task_event){ .has_error = e->has_error,
-		.error = e->error, .ext = is_software(e) ? 0 : ERR_ext, .flags = pushed_flags(c, e) });
+	t = (struct task_event){ e->has_error, e->error, ext, pushed_flags(c, e) };
+	return task_switch(c, g.sel, TASK_int, rip, &t);
 }
 
 /* What the processor does when it meets the event, whether or not delivery succeeds. */
@@ -235,7 +240,8 @@ enum severity { SEVERITY_benign, SEVERITY_contributory, SEVERITY_page, SEVERITY_
 static enum severity
 severity_of(const struct cpu_fault *e)
 {
-	const uint32_t contributory = 1u << VEC_de | 1u << VEC_ts | 1u << VEC_np | 1u << VEC_ss | 1u << VEC_gp;
+	const uint32_t contributory = 1u << VEC_de | 1u << VEC_ts | 1u << VEC_np | 1u << VEC_ss |
+		1u << VEC_gp;
 
 	if (e->kind != EVENT_fault)
 		return SEVERITY_benign;
@@ -243,7 +249,9 @@ severity_of(const struct cpu_fault *e)
 		return SEVERITY_double;
 	if (e->vec == VEC_pf)
 		return SEVERITY_page;
-	return e->vec < 32 && (contributory >> e->vec & 1) ? SEVERITY_contributory : SEVERITY_benign;
+	if (e->vec < 32 && (contributory >> e->vec & 1))
+		return SEVERITY_contributory;
+	return SEVERITY_benign;
 }
 
 /* [first][second] (SDM vol. 3A, table 6-5). */
@@ -258,8 +266,10 @@ static const uint8_t combined[4][4] = {
 int
 cpu_deliver(struct cpu *c)
 {
-	/* A guest may chain benign faults for ever only by its own tables; a few rounds are a machine's patience. */
+	/* A guest may chain benign faults for ever only by its own tables; a few rounds are a
+	 * machine's patience. */
 	enum { ROUNDS = 8 };
+	const struct cpu_fault double_fault = { EVENT_fault, .vec = VEC_df, .has_error = true };
 	struct cpu_fault e = c->fault;
 	uint64_t rip;
 
@@ -276,7 +286,7 @@ cpu_deliver(struct cpu *c)
 		case DOUBLE:
 			if (c->fault.vec == VEC_pf)
 				c->r.cr2 = c->fault.addr;
-			e = (struct cpu_fault){ .kind = EVENT_fault, .vec = VEC_df, .has_error = true };
+			e = double_fault;
 			break;
 		default:
 			e = c->fault;

@@ -193,7 +193,8 @@ seg_null_inner(struct cpu *c, unsigned cpl)
 }
 
 int
-seg_check_stack(struct cpu *c, uint16_t sel, unsigned cpl, uint8_t vec, unsigned ext, struct desc *d)
+seg_check_stack(
+	struct cpu *c, uint16_t sel, unsigned cpl, uint8_t vec, unsigned ext, struct desc *d)
 {
 	if (sel_null(sel))
 		return seg_fault(c, vec, 0, ext);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cpu/flags.c - what IOPL decides: PUSHF, POPF, CLI, STI and port access (SDM vol. 1, 19.5; vol. 3B, 20.3). */
+/* cpu/flags.c - what IOPL decides: PUSHF, POPF, CLI, STI, port access (SDM 1, 19.5; 3B, 20.3). */
 #include "cpu/transfer.h"
 
 enum { TSS_IOMAP_BASE = 0x66, TSS32_LIMIT_MIN = 0x67 };
@@ -62,7 +62,8 @@ cpu_pushf_image(struct cpu *c, unsigned osz, uint64_t *val)
 		return OK;
 	if (vme_allowed(c, osz) != OK)
 		return FAULT;
-	*val = (*val & ~rflags_if_MASK) | rflags_iopl_MASK | (rflags_vif(&c->r) ? rflags_if_MASK : 0);
+	*val = (*val & ~rflags_if_MASK) | rflags_iopl_MASK |
+		(rflags_vif(&c->r) ? rflags_if_MASK : 0);
 	return OK;
 }
 
@@ -118,5 +119,7 @@ cpu_io_allowed(struct cpu *c, uint16_t port, unsigned size)
 		return cpu_raise_error(c, VEC_gp, 0);
 	if (sys_read(c, c->r.tr_base + base + port / 8u, &bits, 2) != OK)
 		return FAULT;
-	return (unsigned)bits >> (port & 7) & ((1u << size) - 1) ? cpu_raise_error(c, VEC_gp, 0) : OK;
+	if ((unsigned)bits >> (port & 7) & ((1u << size) - 1))
+		return cpu_raise_error(c, VEC_gp, 0);
+	return OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cpu/gates.c - far JMP and CALL through call gates, task gates and TSS descriptors (SDM vol. 3A, 5.8.3-5.8.5). */
+/* cpu/gates.c - far JMP and CALL through call gates, task gates, TSSs (SDM vol. 3A, 5.8.3). */
 #include "cpu/transfer.h"
 
 enum { PARAMS_MAX = 31 };
@@ -81,9 +81,10 @@ push_return(struct cpu *c, struct stack *s, uint64_t next, unsigned size)
 	return stack_push(c, s, next, size);
 }
 
-/* The frame of a call to an inner level: old SS:SP, parameters (copied from the old stack), return address. */
+/* The frame of a call to an inner level: old SS:SP, copied parameters, return address. */
 static int
-push_inner(struct cpu *c, struct stack *s, const uint64_t *params, unsigned n, uint64_t next, unsigned size)
+push_inner(struct cpu *c, struct stack *s, const uint64_t *params, unsigned n, uint64_t next,
+	unsigned size)
 {
 	if (stack_push(c, s, c->r.ss, size) != OK || stack_push(c, s, c->r.rsp, size) != OK)
 		return FAULT;
@@ -142,7 +143,8 @@ gate_call(struct cpu *c, uint16_t sel, struct desc *d, uint64_t next)
 	/* In long mode the frame is one of 64-bit mode, even from compatibility mode. */
 	if (c->lma)
 		stack_new(&s, &c->r.seg[SEG_ss], c->r.rsp, true, 0);
-	if (push_return(c, &s, next, size) != OK || target_make(c, &cs, g.sel, c->cpl, g.off, 0, &t) != OK)
+	if (push_return(c, &s, next, size) != OK ||
+		target_make(c, &cs, g.sel, c->cpl, g.off, 0, &t) != OK)
 		return FAULT;
 	stack_commit(c, &s);
 	transfer_commit(c, &t);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cpu/interrupt.c - INT n, INT3, INTO, INT1 and their virtual-8086 forms (SDM vol. 2A, INT; vol. 3B, 20.3). */
+/* cpu/interrupt.c - INT n, INT3, INTO, INT1, also in virtual-8086 mode (SDM 2A, INT; 3B, 20.3). */
 #include "cpu/transfer.h"
 
 enum { TSS_IOMAP = 0x66, REDIRECTION_BYTES = 32 };

@@ -14,7 +14,8 @@ pop_image(struct cpu *c, struct stack *s, struct image *im, unsigned osz)
 }
 
 static int
-iret_finish(struct cpu *c, const struct stack *s, const struct target *t, uint64_t flags_mask, uint64_t flags)
+iret_finish(struct cpu *c, const struct stack *s, const struct target *t, uint64_t flags_mask,
+	uint64_t flags)
 {
 	stack_commit(c, s);
 	flags_set(c, flags_mask, flags);
@@ -31,9 +32,11 @@ iret_real(struct cpu *c, unsigned osz)
 	struct stack s;
 
 	stack_current(c, &s);
-	if (pop_image(c, &s, &im, osz) != OK || target_make_real(c, (uint16_t)im.sel, im.rip, &t) != OK)
+	if (pop_image(c, &s, &im, osz) != OK ||
+		target_make_real(c, (uint16_t)im.sel, im.rip, &t) != OK)
 		return FAULT;
-	return iret_finish(c, &s, &t, flags_poppable(c, osz) | rflags_if_MASK | rflags_iopl_MASK, im.flags);
+	return iret_finish(
+		c, &s, &t, flags_poppable(c, osz) | rflags_if_MASK | rflags_iopl_MASK, im.flags);
 }
 
 /* Virtual-8086 mode with IOPL below 3 and CR4.VME: VIF stands for IF. */
@@ -46,7 +49,8 @@ iret_vme(struct cpu *c)
 	bool want_if;
 
 	stack_current(c, &s);
-	if (pop_image(c, &s, &im, 2) != OK || target_make_real(c, (uint16_t)im.sel, im.rip, &t) != OK)
+	if (pop_image(c, &s, &im, 2) != OK ||
+		target_make_real(c, (uint16_t)im.sel, im.rip, &t) != OK)
 		return FAULT;
 	want_if = (im.flags & rflags_if_MASK) != 0;
 	if ((want_if && rflags_vip(&c->r)) || (im.flags & rflags_tf_MASK))
@@ -66,7 +70,8 @@ iret_v86(struct cpu *c, unsigned osz)
 	if (rflags_iopl(&c->r) < 3)
 		return cr4_vme(&c->r) && osz == 2 ? iret_vme(c) : cpu_raise_error(c, VEC_gp, 0);
 	stack_current(c, &s);
-	if (pop_image(c, &s, &im, osz) != OK || target_make_real(c, (uint16_t)im.sel, im.rip, &t) != OK)
+	if (pop_image(c, &s, &im, osz) != OK ||
+		target_make_real(c, (uint16_t)im.sel, im.rip, &t) != OK)
 		return FAULT;
 	return iret_finish(c, &s, &t, flags_poppable(c, osz) | rflags_if_MASK, im.flags);
 }

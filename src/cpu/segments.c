@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cpu/segments.c - addresses through segments, and loading segment registers (SDM vol. 3A, 3.4 and 5.1-5.6). */
+/* cpu/segments.c - addresses through segments, loading segment registers (SDM vol. 3A, 3.4, 5). */
 #include "cpu/segments.h"
 #include "cpu/descriptor.h"
 
@@ -33,7 +33,8 @@ seg_limit_allows(const struct segreg *s, uint64_t off, unsigned size)
 }
 
 int
-seg_lin_slow(struct cpu *c, enum seg_id seg, uint64_t off, unsigned size, unsigned acc, uint64_t *lin)
+seg_lin_slow(
+	struct cpu *c, enum seg_id seg, uint64_t off, unsigned size, unsigned acc, uint64_t *lin)
 {
 	const struct segreg *s = &c->r.seg[seg];
 
@@ -93,7 +94,10 @@ seg_load(struct cpu *c, enum seg_id seg, uint16_t sel)
 		return OK;
 	if (sel_null(sel))
 		return load_null(c, seg, sel);
-	res = seg == SEG_ss ? seg_check_stack(c, sel, c->cpl, VEC_gp, 0, &d) : check_data(c, sel, &d);
+	if (seg == SEG_ss)
+		res = seg_check_stack(c, sel, c->cpl, VEC_gp, 0, &d);
+	else
+		res = check_data(c, sel, &d);
 	if (res == OK)
 		seg_set_desc(s, sel, &d);
 	return res;

@@ -10,7 +10,8 @@
 #include "cpu/cpu.h"
 
 /* seg_lin outside its fast path; the same results. */
-int MUST_CHECK seg_lin_slow(struct cpu *c, enum seg_id seg, uint64_t off, unsigned size, unsigned acc, uint64_t *lin);
+int MUST_CHECK seg_lin_slow(struct cpu *c, enum seg_id seg, uint64_t off, unsigned size, unsigned acc,
+	uint64_t *lin);
 
 /* Linear address of seg:off for `size` bytes, after limit, type, null and canonical checks
  * (#GP(0) or #SS(0)). acc as in access.h. The fast path is 64-bit mode, both ends in one half
@@ -47,7 +48,8 @@ int MUST_CHECK cpu_jmp_far(struct cpu *c, uint16_t sel, uint64_t off, unsigned o
 int MUST_CHECK cpu_call_far(struct cpu *c, uint16_t sel, uint64_t off, unsigned osz, uint64_t next);
 int MUST_CHECK cpu_ret_far(struct cpu *c, unsigned osz, uint16_t pop);
 int MUST_CHECK cpu_iret(struct cpu *c, unsigned osz, uint64_t next);
-int MUST_CHECK cpu_int(struct cpu *c, uint8_t vec, uint64_t next);	/* CD nn, with V86 and VME rules */
+/* INT n (CD nn), with V86 and VME rules. */
+int MUST_CHECK cpu_int(struct cpu *c, uint8_t vec, uint64_t next);
 int MUST_CHECK cpu_int3(struct cpu *c, uint64_t next);
 int MUST_CHECK cpu_into(struct cpu *c, uint64_t next);
 int MUST_CHECK cpu_icebp(struct cpu *c, uint64_t next);
@@ -58,8 +60,8 @@ int MUST_CHECK cpu_sysexit(struct cpu *c, unsigned osz);
 int MUST_CHECK cpu_swapgs(struct cpu *c);
 
 enum task_reason { TASK_jmp, TASK_call, TASK_iret, TASK_int };
-/* A fault in the new task's context (a bad selector in its TSS, its T bit) is raised after the switch:
- * then the registers, rip included, are the new task's already. The caller checks DPLs. */
+/* A fault in the new task's context (a bad selector in its TSS, its T bit) is raised after the
+ * switch: then the registers, rip included, are the new task's already. The caller checks DPLs. */
 int MUST_CHECK cpu_task_switch(struct cpu *c, uint16_t tss_sel, enum task_reason why, uint64_t next,
 	bool has_error, uint32_t error);
 

@@ -44,6 +44,19 @@ stack_move(struct stack *s, uint64_t by)
 		s->sp = (uint32_t)s->sp;
 }
 
+static int
+write_word(struct cpu *c, uint64_t lin, uint64_t val, unsigned size)
+{
+	switch (size) {
+	case 8:
+		return lin_write64(c, lin, val);
+	case 4:
+		return lin_write32(c, lin, (uint32_t)val);
+	default:
+		return lin_write16(c, lin, (uint16_t)val);
+	}
+}
+
 int
 stack_push(struct cpu *c, struct stack *s, uint64_t val, unsigned size)
 {
@@ -53,8 +66,7 @@ stack_push(struct cpu *c, struct stack *s, uint64_t val, unsigned size)
 	stack_move(s, (uint64_t)0 - size);
 	res = stack_lin(c, s, s->sp & s->mask, size, &lin);
 	if (res == OK)
-		res = size == 8 ? lin_write64(c, lin, val) : size == 4 ? lin_write32(c, lin, (uint32_t)val) :
-			lin_write16(c, lin, (uint16_t)val);
+		res = write_word(c, lin, val, size);
 	if (res != OK)
 		s->sp = old;
 	return res;
@@ -103,7 +115,10 @@ privilege_assume(struct cpu *c, unsigned cpl)
 	if (cpl == c->cpl)
 		return old;
 	c->cpl = (uint8_t)cpl;
-	c->tlb_view = cpl == 3 ? TLB_user : cr4_smap(&c->r) && !rflags_ac(&c->r) ? TLB_super : TLB_super_ac;
+	if (cpl == 3)
+		c->tlb_view = TLB_user;
+	else
+		c->tlb_view = cr4_smap(&c->r) && !rflags_ac(&c->r) ? TLB_super : TLB_super_ac;
 	return old;
 }
 
@@ -128,7 +143,8 @@ int
 tss_stack(struct cpu *c, unsigned level, unsigned ext, uint16_t *sel, uint64_t *sp)
 {
 	bool is32 = (c->r.tr_attr & SYS_IS32) != 0;
-	unsigned size = c->lma ? 8 : is32 ? 4 : 2, at = c->lma || is32 ? 4 + 8 * level : 2 + 4 * level;
+	unsigned size = c->lma ? 8 : is32 ? 4 : 2;
+	unsigned at = c->lma || is32 ? 4 + 8 * level : 2 + 4 * level;
 	uint64_t word = 0;
 
 	/* The limit must hold SP and SS. */

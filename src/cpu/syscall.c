@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cpu/syscall.c - SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS as AMD's processors have them (APM vol. 3).
+/* cpu/syscall.c - SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS as AMD's processors do (APM vol. 3).
  *
  * Where AMD differs from Intel: SYSENTER and SYSEXIT are #UD in long mode; SYSCALL exists in legacy
  * mode; SYSRET checks no address (the fetch after it does, at CPL 3) and leaves SS's base, limit
@@ -15,7 +15,9 @@ enum {
 static struct segreg
 flat(uint64_t sel, unsigned attr, unsigned dpl)
 {
-	return (struct segreg){ .sel = sel & 0xffff, .limit = 0xffffffff, .attr = attr | dpl << ATTR_dpl_shift };
+	return (struct segreg){
+		.sel = sel & 0xffff, .limit = 0xffffffff, .attr = attr | dpl << ATTR_dpl_shift
+	};
 }
 
 static uint64_t
@@ -68,7 +70,8 @@ cpu_sysret(struct cpu *c, unsigned osz)
 	else
 		c->r.rflags |= rflags_if_MASK;
 	c->r.rip = to64 ? c->r.rcx : (uint32_t)c->r.rcx;
-	c->r.seg[SEG_cs] = flat((star_sysret(c) + (to64 ? 16 : 0)) | 3, FLAT_CODE | (to64 ? ATTR_l : ATTR_db), 3);
+	c->r.seg[SEG_cs] = flat(
+		(star_sysret(c) + (to64 ? 16 : 0)) | 3, FLAT_CODE | (to64 ? ATTR_l : ATTR_db), 3);
 	c->r.ss = (star_sysret(c) + 8) & 0xffff;
 	c->r.ss_attr |= ATTR_dpl;
 	cpu_mode_update(c);

@@ -7,8 +7,9 @@
 /* Where things stand in a TSS; segments in sreg order (ES CS SS DS FS GS). */
 struct layout { uint8_t word, size, ip, flags, gpr, seg, nseg, ldt; };
 static const struct layout layouts[2] = {
-	{ .word = 2, .size = 0x2c, .ip = 0x0e, .flags = 0x10, .gpr = 0x12, .seg = 0x22, .nseg = 4, .ldt = 0x2a },
-	{ .word = 4, .size = 0x68, .ip = 0x20, .flags = 0x24, .gpr = 0x28, .seg = 0x48, .nseg = 6, .ldt = 0x60 },
+	/* word size  ip    flags gpr   seg   nseg ldt */
+	{ 2,   0x2c, 0x0e, 0x10, 0x12, 0x22, 4,   0x2a },
+	{ 4,   0x68, 0x20, 0x24, 0x28, 0x48, 6,   0x60 },
 };
 enum { TSS32_CR3 = 0x1c, TSS32_TRAP = 0x64, TSS_SIZE = 0x68, DR7_LOCAL = 0x155 };
 
@@ -45,7 +46,7 @@ new_tss(struct cpu *c, uint16_t sel, enum task_reason why, unsigned ext, struct 
 	return d->limit < layout_of(d->attr)->size - 1u ? seg_fault(c, VEC_ts, sel, ext) : OK;
 }
 
-/* Write the outgoing task's registers into its TSS: selectors as words, the halves above them stay. */
+/* Write the outgoing task's registers into its TSS: of selectors, only the low words. */
 static int
 save_state(struct cpu *c, uint64_t ip, uint64_t flags)
 {
@@ -123,7 +124,8 @@ load_code(struct cpu *c, uint16_t sel, unsigned ext)
 		return seg_fault(c, VEC_ts, sel, ext);
 	if (desc_read(c, sel, VEC_ts, ext, &d) != OK)
 		return FAULT;
-	if (!desc_is_code(&d) || (desc_is_conforming(&d) ? desc_dpl(&d) > rpl : desc_dpl(&d) != rpl))
+	if (!desc_is_code(&d) ||
+		(desc_is_conforming(&d) ? desc_dpl(&d) > rpl : desc_dpl(&d) != rpl))
 		return seg_fault(c, VEC_ts, sel, ext);
 	if (!(d.attr & ATTR_p))
 		return seg_fault(c, VEC_np, sel, ext);
@@ -224,14 +226,15 @@ enter_task(struct cpu *c, const struct layout *l, const uint8_t *image, const st
 	if (e->has_error && push_error(c, l, e->error) != OK)
 		return FAULT;
 	if (l->word == 4 && (image[TSS32_TRAP] & 1)) {
-		c->fault = (struct cpu_fault){ .kind = EVENT_trap, .vec = VEC_db, .addr = dr6_bt_MASK };
+		c->fault = (struct cpu_fault){ EVENT_trap, .vec = VEC_db, .addr = dr6_bt_MASK };
 		return FAULT;
 	}
 	return OK;
 }
 
 int
-task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next, const struct task_event *e)
+task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next,
+	const struct task_event *e)
 {
 	const struct task_event none = { .flags = c->r.rflags };
 	bool nested = why == TASK_call || why == TASK_int;
@@ -245,7 +248,8 @@ task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next, co
 	if (new_tss(c, sel, why, e->ext, &d) != OK)
 		return FAULT;
 	l = layout_of(d.attr);
-	if (sys_read(c, d.base, image, l->size) != OK || probe(c, &d, layout_of(c->r.tr_attr)) != OK)
+	if (sys_read(c, d.base, image, l->size) != OK ||
+		probe(c, &d, layout_of(c->r.tr_attr)) != OK)
 		return FAULT;
 	if (why == TASK_iret)
 		flags &= ~rflags_nt_MASK;
@@ -258,7 +262,8 @@ task_switch(struct cpu *c, uint16_t sel, enum task_reason why, uint64_t next, co
 	if (why == TASK_iret)
 		c->r.nmi_blocked = 0;
 	load_registers(c, l, image, nested);
-	if (l->word == 4 && c->paging && reg_guest_write(c, REG_cr3, field(image, TSS32_CR3, 4)) != OK)
+	if (l->word == 4 && c->paging &&
+		reg_guest_write(c, REG_cr3, field(image, TSS32_CR3, 4)) != OK)
 		return FAULT;
 	return enter_task(c, l, image, e);
 }
@@ -278,5 +283,5 @@ cpu_task_switch(struct cpu *c, uint16_t tss_sel, enum task_reason why, uint64_t 
 	bool has_error, uint32_t error)
 {
 	return task_switch(c, tss_sel, why, next,
-		&(struct task_event){ .has_error = has_error, .error = error, .flags = c->r.rflags });
+		&(struct task_event){ has_error, error, 0, c->r.rflags });
 }

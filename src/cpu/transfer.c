@@ -38,7 +38,8 @@ code_check(struct cpu *c, uint16_t sel, enum reach how, unsigned ext, struct des
 }
 
 int
-target_make(struct cpu *c, const struct desc *d, uint16_t sel, unsigned cpl, uint64_t rip, unsigned ext, struct target *t)
+target_make(struct cpu *c, const struct desc *d, uint16_t sel, unsigned cpl, uint64_t rip,
+	unsigned ext, struct target *t)
 {
 	seg_set_desc(&t->cs, (uint16_t)((sel & 0xfffc) | cpl), d);
 	t->rip = rip;

@@ -2,7 +2,8 @@
 /* cpu/transfer_far.c - far JMP, CALL and RET (SDM vol. 2, JMP, CALL, RET; vol. 3A, 5.8). */
 #include "cpu/transfer.h"
 
-/* The segment that a far pointer names: a code segment's target, or a system descriptor for gates.c. */
+/* The segment that a far pointer names: a code segment's target, or a system descriptor for
+ * gates.c. */
 static int
 far_descriptor(struct cpu *c, uint16_t sel, struct desc *d)
 {
@@ -78,7 +79,8 @@ return_stack(struct cpu *c, uint16_t sel, unsigned cpl, bool to64, struct segreg
 }
 
 int
-return_outer(struct cpu *c, const struct desc *cs, uint16_t ss_sel, uint64_t sp, unsigned cpl, struct stack *s)
+return_outer(struct cpu *c, const struct desc *cs, uint16_t ss_sel, uint64_t sp, unsigned cpl,
+	struct stack *s)
 {
 	bool to64 = desc_is_64(c, cs);
 	struct segreg ss;

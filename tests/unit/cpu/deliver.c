@@ -2,13 +2,23 @@
 /* tests/unit/cpu/deliver.c - frames, stacks and error codes of exceptions and interrupts. */
 #include "machine.h"
 
-enum { INT_GATE32 = 0x8e, TRAP_GATE32 = 0x8f, INT_GATE16 = 0x86, TASK_GATE = 0x85, DPL3 = 0x60, HANDLER = 0x41000 };
+enum {
+	INT_GATE32 = 0x8e,
+	TRAP_GATE32 = 0x8f,
+	INT_GATE16 = 0x86,
+	TASK_GATE = 0x85,
+	DPL3 = 0x60,
+	HANDLER = 0x41000
+};
 
 static int
 deliver(enum event_kind kind, uint8_t vec, bool has_error, uint32_t error, uint64_t addr)
 {
-	m_cpu->fault = (struct cpu_fault){ .kind = (uint8_t)kind, .vec = vec, .has_error = has_error,
-		.error = error, .addr = addr };
+	m_cpu->fault = (struct cpu_fault){ .kind = (uint8_t)kind,
+		.vec = vec,
+		.has_error = has_error,
+		.error = error,
+		.addr = addr };
 	return cpu_deliver(m_cpu);
 }
 
@@ -88,7 +98,8 @@ protected_same_level(void)
 
 struct int_case { unsigned sel, attr; int vec; unsigned error; };
 
-/* INT 0x40 at CPL 3 through bad gates: error codes name the gate (IDT bit) or the segment, without EXT. */
+/* INT 0x40 at CPL 3 through bad gates: error codes name the gate (IDT bit) or the segment, without
+ * EXT. */
 static void
 bad_gates(void)
 {
@@ -117,9 +128,16 @@ bad_gates(void)
 static void
 bad_inner_stacks(void)
 {
-	static const struct { unsigned ss; int vec; unsigned error; } cases[] = {
-		{ 0, VEC_ts, 0 }, { SEL_code32, VEC_ts, SEL_code32 }, { SEL_end, VEC_ts, SEL_end },
-		{ SEL_data32 + SEL_per_level * 3 + 3, VEC_ts, SEL_data32 + SEL_per_level * 3 }, { SEL_test, VEC_ss, SEL_test },
+	static const struct {
+		unsigned ss;
+		int vec;
+		unsigned error;
+	} cases[] = {
+		{ 0, VEC_ts, 0 },
+		{ SEL_code32, VEC_ts, SEL_code32 },
+		{ SEL_end, VEC_ts, SEL_end },
+		{ SEL_data32 + SEL_per_level * 3 + 3, VEC_ts, SEL_data32 + SEL_per_level * 3 },
+		{ SEL_test, VEC_ss, SEL_test },
 	};
 	struct cpu *c;
 
@@ -136,7 +154,7 @@ bad_inner_stacks(void)
 	CHECK_FAULT(cpu_int(c, 0x40, CODE + 2), VEC_ts, SEL_tss);
 	c = machine(MODE_prot32, 3);
 	idt(0x40, SEL_code32, HANDLER, INT_GATE32 | DPL3, 0);
-	gdt(SEL_test, desc_bits(0, 0xfff, 0x93 | A_db));		/* too small for the frame */
+	gdt(SEL_test, desc_bits(0, 0xfff, 0x93 | A_db)); /* too small for the frame */
 	put(TSS + 8, SEL_test, 2);
 	CHECK_FAULT(cpu_int(c, 0x40, CODE + 2), VEC_ss, SEL_test);
 }
@@ -159,7 +177,8 @@ long_mode(void)
 	CHECK_EQ(on_stack(2, 8), at_level(SEL_code64, 3));
 	CHECK_EQ(on_stack(4, 8), STACK3 + 4);
 	CHECK_EQ(on_stack(5, 8), at_level(SEL_data32, 3));
-	/* Same level: SS:RSP pushed all the same, aligned to 16; with IST, on that stack and SS kept. */
+	/* Same level: SS:RSP pushed all the same, aligned to 16; with IST, on that stack and SS
+	 * kept. */
 	c = machine(MODE_long64, 0);
 	idt(0x30, SEL_code64, HANDLER, TRAP_GATE32, 0);
 	c->r.rsp = STACK0 - 4;

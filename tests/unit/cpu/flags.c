@@ -6,8 +6,15 @@
 static void
 popf(void)
 {
-	static const struct { unsigned cpl, iopl; uint64_t want; } cases[] = {
-		{ 0, 0, 0x247ed7 }, { 3, 0, 0x244cd7 }, { 3, 3, 0x247ed7 }, { 1, 0, 0x244cd7 }, { 1, 2, 0x246ed7 },
+	static const struct {
+		unsigned cpl, iopl;
+		uint64_t want;
+	} cases[] = {
+		{ 0, 0, 0x247ed7 },
+		{ 3, 0, 0x244cd7 },
+		{ 3, 3, 0x247ed7 },
+		{ 1, 0, 0x244cd7 },
+		{ 1, 2, 0x246ed7 },
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -135,7 +142,8 @@ syscall_long(void)
 	CHECK(c->r.ss_attr & ATTR_unusable);
 	CHECK_EQ(cpu_syscall(c, 0x34567892), OK);
 	CHECK_EQ(c->r.rip, 0xffffffff82000000);
-	/* A RIP that is not canonical is SYSRET's success and the next fetch's #GP at CPL 3 (AMD). */
+	/* A RIP that is not canonical is SYSRET's success and the next fetch's #GP at CPL 3 (AMD).
+	 */
 	c->r.rcx = 0x800000000000;
 	CHECK_EQ(cpu_sysret(c, 8), OK);
 	CHECK_EQ(c->r.rip, 0x800000000000);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/cpu/machine.h - one vCPU with tables in real guest memory, for tests of segmentation.
  *
- * Paging is off in legacy modes until bad_page; long mode gets identity page tables of 2 MiB pages. Every level has
- * its code, data and stack segments; everything else is set by the test.
+ * Paging is off in legacy modes until bad_page; long mode gets identity page tables of 2 MiB pages.
+ * Every level has its code, data and stack segments; everything else is set by the test.
  */
 #pragma once
 #include "check.h"
@@ -12,10 +12,21 @@
 #include "cpu/sysreg.h"
 #include <stdlib.h>
 
-enum { MEM_SIZE = 4 << 20, GDT = 0x1000, LDT = 0x2000, IDT = 0x3000, TSS = 0x4000, TSS_B = 0x5000, TABLES = 0x10000,
-	STACK0 = 0x20000, STACK3 = 0x30000, IST1 = 0x28000, CODE = 0x40000 };
+enum {
+	MEM_SIZE = 4 << 20,
+	GDT = 0x1000,
+	LDT = 0x2000,
+	IDT = 0x3000,
+	TSS = 0x4000,
+	TSS_B = 0x5000,
+	TABLES = 0x10000,
+	STACK0 = 0x20000,
+	STACK3 = 0x30000,
+	IST1 = 0x28000,
+	CODE = 0x40000
+};
 
-/* Selectors; the RPL is added by the test. CODE16, CODE32 and CODE64 exist at every level: + 0x40 * level. */
+/* Selectors; the RPL is added by the test. Those up to SEL_per_level exist at every level. */
 enum { SEL_code32 = 0x08, SEL_data32 = 0x10, SEL_code64 = 0x18, SEL_code16 = 0x20, SEL_data16 = 0x28,
 	SEL_conforming = 0x30, SEL_absent_code = 0x38, SEL_per_level = 0x40,
 	SEL_ldt = 0x140, SEL_tss = 0x150, SEL_tss_b = 0x160, SEL_gate = 0x170, SEL_test = 0x180, SEL_end = 0x1a0 };
@@ -55,15 +66,16 @@ get(uint64_t gpa, unsigned size)
 static inline uint64_t
 desc_bits(uint32_t base, uint32_t limit, unsigned attr)
 {
-	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(attr & 0xff) << 40 |
-		(uint64_t)(limit >> 16 & 0xf) << 48 | (uint64_t)(attr >> 12 & 0xf) << 52 | (uint64_t)(base >> 24) << 56;
+	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 |
+		(uint64_t)(attr & 0xff) << 40 | (uint64_t)(limit >> 16 & 0xf) << 48 |
+		(uint64_t)(attr >> 12 & 0xf) << 52 | (uint64_t)(base >> 24) << 56;
 }
 
 static inline uint64_t
 gate_bits(uint16_t sel, uint32_t off, unsigned attr, unsigned params)
 {
-	return (off & 0xffff) | (uint64_t)sel << 16 | (uint64_t)params << 32 | (uint64_t)attr << 40 |
-		(uint64_t)(off >> 16) << 48;
+	return (off & 0xffff) | (uint64_t)sel << 16 | (uint64_t)params << 32 |
+		(uint64_t)attr << 40 | (uint64_t)(off >> 16) << 48;
 }
 
 static inline void
@@ -89,7 +101,9 @@ idt(unsigned vec, uint16_t sel, uint64_t off, unsigned attr, unsigned ist)
 static inline void
 set_seg(enum seg_id id, uint16_t sel, unsigned attr)
 {
-	m_cpu->r.seg[id] = (struct segreg){ .sel = sel, .limit = attr & A_g ? 0xffffffff : 0xffff, .attr = attr };
+	m_cpu->r.seg[id] = (struct segreg){
+		.sel = sel, .limit = attr & A_g ? 0xffffffff : 0xffff, .attr = attr
+	};
 }
 
 static inline uint16_t
@@ -110,7 +124,8 @@ build_gdt(void)
 		gdt(b + SEL_code16, desc_bits(0, 0xffff, A_code | dpl));
 		gdt(b + SEL_data16, desc_bits(0, 0xffff, A_data | dpl));
 		gdt(b + SEL_conforming, desc_bits(0, 0xfffff, A_conf | dpl | A_db | A_g));
-		gdt(b + SEL_absent_code, desc_bits(0, 0xfffff, ((A_code | dpl) - 0x80) | A_db | A_g));
+		gdt(b + SEL_absent_code,
+			desc_bits(0, 0xfffff, ((A_code | dpl) - 0x80) | A_db | A_g));
 	}
 	gdt(SEL_ldt, desc_bits(LDT, 0xff, 0x82));
 	gdt(SEL_tss, desc_bits(TSS, 0x2fff, 0x89));
@@ -148,7 +163,8 @@ build_tss(bool lma)
 	if (lma)
 		put(TSS + 0x24, IST1, 8);
 	put(TSS + 0x66, 0x68, 2);
-	m_cpu->r.seg[SEG_tr] = (struct segreg){ .sel = SEL_tss, .base = TSS, .limit = 0x2fff, .attr = 0x8b };
+	m_cpu->r.seg[SEG_tr] =
+		(struct segreg){ .sel = SEL_tss, .base = TSS, .limit = 0x2fff, .attr = 0x8b };
 	put(GDT + SEL_tss + 5, 0x8b, 1);
 }
 
@@ -156,6 +172,11 @@ build_tss(bool lma)
 static inline struct cpu *
 machine(enum cpu_mode mode, unsigned cpl)
 {
+	static const struct { unsigned sel, attr; } codes[] = {
+		[MODE_prot16] = { SEL_code16, A_code },
+		[MODE_prot32] = { SEL_code32, A_code | A_db | A_g },
+		[MODE_long64] = { SEL_code64, A_code | A_l | A_g },
+	};
 	static struct mem *mem;
 	bool lma = mode == MODE_long64;
 	unsigned dpl = cpl << 5;
@@ -198,8 +219,7 @@ machine(enum cpu_mode mode, unsigned cpl)
 		m_cpu->r.rip = 0x100;
 		m_cpu->r.rsp = 0x8000;
 	} else {
-		set_seg(SEG_cs, at_level(lma ? SEL_code64 : mode == MODE_prot16 ? SEL_code16 : SEL_code32, cpl),
-			A_code | dpl | (lma ? A_l | A_g : mode == MODE_prot16 ? 0 : A_db | A_g));
+		set_seg(SEG_cs, at_level(codes[mode].sel, cpl), codes[mode].attr | dpl);
 		for (unsigned i = 0; i <= SEG_gs; i++)
 			if (i != SEG_cs)
 				set_seg(i, at_level(SEL_data32, cpl), A_data | dpl | A_db | A_g);
@@ -231,5 +251,8 @@ bad_page(uint64_t lin)
 static inline uint64_t
 on_stack(unsigned n, unsigned size)
 {
-	return get(m_cpu->r.ss_base + (m_cpu->r.ss_attr & A_db || m_cpu->lma ? m_cpu->r.rsp : m_cpu->r.rsp & 0xffff) + n * size, size);
+	bool wide = (m_cpu->r.ss_attr & A_db) || m_cpu->lma;
+	uint64_t sp = wide ? m_cpu->r.rsp : m_cpu->r.rsp & 0xffff;
+
+	return get(m_cpu->r.ss_base + sp + n * size, size);
 }

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/cpu/segments.c - segment limits and types, loading segment registers, LAR and relatives. */
+/* tests/unit/cpu/segments.c - segment limits and types, loading segment registers, LAR and
+ * relatives. */
 #include "machine.h"
 
-struct lin_case { unsigned attr, limit; enum seg_id seg; uint64_t off; unsigned size, acc; bool ok; };
+struct lin_case {
+	unsigned attr, limit;
+	enum seg_id seg;
+	uint64_t off;
+	unsigned size, acc;
+	bool ok;
+};
 
 /* Limit, expand-down and type checks of protected mode; #GP(0), or #SS(0) through SS. */
 static void
@@ -35,12 +42,14 @@ limits_and_types(void)
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		const struct lin_case *k = &cases[i];
 
-		c->r.seg[k->seg] = (struct segreg){ .base = 0x100000, .limit = k->limit, .attr = k->attr };
+		c->r.seg[k->seg] =
+			(struct segreg){ .base = 0x100000, .limit = k->limit, .attr = k->attr };
 		if (k->ok) {
 			CHECK_EQ(seg_lin(c, k->seg, k->off, k->size, k->acc, &lin), OK);
 			CHECK_EQ(lin, 0x100000 + k->off);
 		} else {
-			CHECK_FAULT(seg_lin(c, k->seg, k->off, k->size, k->acc, &lin), k->seg == SEG_ss ? VEC_ss : VEC_gp, 0);
+			CHECK_FAULT(seg_lin(c, k->seg, k->off, k->size, k->acc, &lin),
+				k->seg == SEG_ss ? VEC_ss : VEC_gp, 0);
 		}
 		if (check_bad)
 			printf("# case %u\n", i);
@@ -87,7 +96,10 @@ real_and_v86_loads(void)
 	CHECK_EQ(c->r.ds_attr, 0xf3);
 }
 
-struct load_case { unsigned cpl, seg, sel, attr; int vec; };	/* vec -1: legal; the error code is the selector's */
+struct load_case {
+	unsigned cpl, seg, sel, attr;
+	int vec;
+}; /* vec -1: legal; the error code is the selector's */
 
 static void
 protected_loads(void)

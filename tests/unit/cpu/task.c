@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/cpu/task.c - hardware task switches: what is saved, loaded, linked, and where faults land. */
+/* tests/unit/cpu/task.c - hardware task switches: what is saved, loaded, linked, and where faults
+ * land. */
 #include "machine.h"
 
 enum { ENTRY = 0x43000 };
@@ -130,9 +131,16 @@ refused(void)
 static void
 new_context(void)
 {
-	static const struct { unsigned at, sel; int vec; } cases[] = {
-		{ 0x60, SEL_data32, VEC_ts }, { 0x4c, SEL_data32, VEC_ts }, { 0x4c, SEL_absent_code, VEC_np },
-		{ 0x50, SEL_data32, VEC_ts }, { 0x54, SEL_data32, VEC_ts }, { 0x58, SEL_end, VEC_ts },
+	static const struct {
+		unsigned at, sel;
+		int vec;
+	} cases[] = {
+		{ 0x60, SEL_data32, VEC_ts },
+		{ 0x4c, SEL_data32, VEC_ts },
+		{ 0x4c, SEL_absent_code, VEC_np },
+		{ 0x50, SEL_data32, VEC_ts },
+		{ 0x54, SEL_data32, VEC_ts },
+		{ 0x58, SEL_end, VEC_ts },
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

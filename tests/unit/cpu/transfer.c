@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/cpu/transfer.c - far JMP, CALL, RET and IRET: legal and illegal forms with their error codes. */
+/* tests/unit/cpu/transfer.c - far JMP, CALL, RET and IRET: legal and illegal forms with their error
+ * codes. */
 #include "machine.h"
 
 enum { CALL_GATE32 = 0x8c, CALL_GATE16 = 0x84, DPL3 = 0x60, TARGET = 0x42000, ALLOWED = -1 };
@@ -16,11 +17,12 @@ direct_jumps(void)
 		{ 0, SEL_data32, TARGET, VEC_gp, SEL_data32 },
 		{ 0, SEL_end, TARGET, VEC_gp, SEL_end },
 		{ 0, SEL_absent_code, TARGET, VEC_np, SEL_absent_code },
-		{ 0, SEL_code32 | 3, TARGET, VEC_gp, SEL_code32 },		/* RPL > CPL */
-		{ 3, SEL_code32, TARGET, VEC_gp, SEL_code32 },			/* DPL < CPL, not conforming */
+		{ 0, SEL_code32 | 3, TARGET, VEC_gp, SEL_code32 }, /* RPL > CPL */
+		{ 3, SEL_code32, TARGET, VEC_gp, SEL_code32 }, /* DPL < CPL, not conforming */
 		{ 3, SEL_conforming, TARGET, ALLOWED, 0 },
-		{ 0, SEL_conforming + 3 * SEL_per_level, TARGET, VEC_gp, SEL_conforming + 3 * SEL_per_level },
-		{ 0, SEL_code16, 0x10000, VEC_gp, 0 },				/* beyond the limit */
+		{ 0, SEL_conforming + 3 * SEL_per_level, TARGET, VEC_gp,
+			SEL_conforming + 3 * SEL_per_level },
+		{ 0, SEL_code16, 0x10000, VEC_gp, 0 }, /* beyond the limit */
 		{ 0, SEL_ldt, TARGET, VEC_gp, SEL_ldt },
 		{ 0, SEL_tss, TARGET, VEC_gp, SEL_tss },			/* busy */
 	};
@@ -35,7 +37,8 @@ direct_jumps(void)
 			CHECK_EQ(c->r.cs, (k->sel & 0xfffc) | k->cpl);
 			CHECK_EQ(c->cpl, k->cpl);
 		} else {
-			CHECK_FAULT(cpu_jmp_far(c, (uint16_t)k->sel, k->off, 4, CODE + 7), k->vec, k->error);
+			CHECK_FAULT(cpu_jmp_far(c, (uint16_t)k->sel, k->off, 4, CODE + 7), k->vec,
+				k->error);
 		}
 		if (check_bad)
 			printf("# case %u\n", i);
@@ -122,15 +125,19 @@ static void
 bad_call_gates(void)
 {
 	static const struct gate_case cases[] = {
-		{ 3, SEL_gate, SEL_code32, CALL_GATE32, false, VEC_gp, SEL_gate },		/* gate DPL < CPL */
-		{ 0, SEL_gate | 3, SEL_code32, CALL_GATE32, false, VEC_gp, SEL_gate },	/* gate DPL < RPL */
+		{ 3, SEL_gate, SEL_code32, CALL_GATE32, false, VEC_gp,
+			SEL_gate }, /* gate DPL < CPL */
+		{ 0, SEL_gate | 3, SEL_code32, CALL_GATE32, false, VEC_gp,
+			SEL_gate }, /* gate DPL < RPL */
 		{ 0, SEL_gate, SEL_code32, CALL_GATE32 & ~0x80, false, VEC_np, SEL_gate },
 		{ 0, SEL_gate, 0, CALL_GATE32, false, VEC_gp, 0 },
 		{ 0, SEL_gate, SEL_data32, CALL_GATE32, false, VEC_gp, SEL_data32 },
 		{ 0, SEL_gate, SEL_absent_code, CALL_GATE32, false, VEC_np, SEL_absent_code },
-		{ 0, SEL_gate, SEL_code32 + 3 * SEL_per_level, CALL_GATE32, false, VEC_gp, SEL_code32 + 3 * SEL_per_level },
-		{ 3, SEL_gate, SEL_code32, CALL_GATE32 | DPL3, true, VEC_gp, SEL_code32 },	/* JMP can't go inwards */
-		{ 0, SEL_gate, SEL_code32, 0x8e, false, VEC_gp, SEL_gate },			/* an interrupt gate */
+		{ 0, SEL_gate, SEL_code32 + 3 * SEL_per_level, CALL_GATE32, false, VEC_gp,
+			SEL_code32 + 3 * SEL_per_level },
+		{ 3, SEL_gate, SEL_code32, CALL_GATE32 | DPL3, true, VEC_gp,
+			SEL_code32 }, /* JMP can't go inwards */
+		{ 0, SEL_gate, SEL_code32, 0x8e, false, VEC_gp, SEL_gate }, /* an interrupt gate */
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

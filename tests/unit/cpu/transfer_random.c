@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/unit/cpu/transfer_random.c - random tables, selectors and frames: what must hold whatever a guest does.
+/* tests/unit/cpu/transfer_random.c - random tables, selectors and frames: what must hold whatever a
+ *guest does.
  *
- *	A refused transfer leaves every register alone (but for a task switch that faults in the new task).
- *	CPL, SS.DPL and (outside virtual-8086 mode) CS.RPL agree; control never moves inwards but through gates.
+ *	A refused transfer leaves every register alone (but for a task switch that faults in the new
+ *task). CPL, SS.DPL and (outside virtual-8086 mode) CS.RPL agree; control never moves inwards but
+ *through gates.
  */
 #include "machine.h"
 
@@ -29,7 +31,8 @@ below(uint64_t n)
 static uint16_t
 random_sel(void)
 {
-	static const uint16_t usual[] = { SEL_code32, SEL_data32, SEL_code64, SEL_code16, SEL_data16, SEL_conforming };
+	static const uint16_t usual[] = { SEL_code32, SEL_data32, SEL_code64, SEL_code16,
+		SEL_data16, SEL_conforming };
 
 	if (below(2))
 		return at_level(usual[below(sizeof(usual) / sizeof(*usual))], (unsigned)below(4));
@@ -40,14 +43,18 @@ random_sel(void)
 static uint64_t
 random_desc(void)
 {
-	static const uint8_t types[] = { 0x9b, 0x9f, 0x93, 0x92, 0x97, 0x89, 0x8b, 0x81, 0x82, 0x84, 0x85, 0x8c, 0x8e, 0x8f, 0x86 };
-	unsigned attr = types[below(sizeof(types))] | (unsigned)below(4) << 5 | (unsigned)below(16) << 12;
+	static const uint8_t types[] = { 0x9b, 0x9f, 0x93, 0x92, 0x97, 0x89, 0x8b, 0x81, 0x82, 0x84,
+		0x85, 0x8c, 0x8e, 0x8f, 0x86 };
+	unsigned attr = types[below(sizeof(types))] | (unsigned)below(4) << 5 |
+		(unsigned)below(16) << 12;
 
 	if (below(12) == 0)
 		attr = (unsigned)rnd() & 0xf0ff;
 	if ((attr & 0x1f) >= 4 && (attr & 0x1f) != 9 && (attr & 0x1f) != 11 && !(attr & 0x10))
-		return gate_bits((uint16_t)(below(40) * 8 + below(4)), (uint32_t)below(0x50000), attr, (unsigned)below(32));
-	return desc_bits(below(3) ? 0 : (uint32_t)below(0x60000), below(2) ? 0xfffff : (uint32_t)below(0x3000), attr);
+		return gate_bits((uint16_t)(below(40) * 8 + below(4)), (uint32_t)below(0x50000),
+			attr, (unsigned)below(32));
+	return desc_bits(below(3) ? 0 : (uint32_t)below(0x60000),
+		below(2) ? 0xfffff : (uint32_t)below(0x3000), attr);
 }
 
 static void
@@ -64,7 +71,8 @@ random_tables(void)
 		put(TSS + i, below(0x50000), 8);
 	for (unsigned i = 0; i < 64; i++)
 		idt(i, random_sel(), below(0x50000),
-			(below(2) ? 0x8e : 0x84 | (unsigned)below(12)) | (unsigned)below(4) << 5, (unsigned)below(8));
+			(below(2) ? 0x8e : 0x84 | (unsigned)below(12)) | (unsigned)below(4) << 5,
+			(unsigned)below(8));
 	for (unsigned i = 0; i < 0x70; i += 4)
 		put(TSS + i, below(2) ? random_sel() : below(0x50000), 4);
 	for (unsigned i = 0; i < 0x70; i += 4)
@@ -74,7 +82,8 @@ random_tables(void)
 	for (unsigned i = 0; i < 12; i++)
 		put(m_cpu->r.rsp + i * size, below(4) ? random_sel() : rnd() & 0x3ffff, size);
 	if (below(2))
-		m_cpu->r.seg[SEG_ldtr] = (struct segreg){ .sel = SEL_ldt, .base = LDT, .limit = 0xff, .attr = 0x82 };
+		m_cpu->r.seg[SEG_ldtr] =
+			(struct segreg){ .sel = SEL_ldt, .base = LDT, .limit = 0xff, .attr = 0x82 };
 }
 
 static const uint8_t sizes[] = { 2, 4, 8 };
@@ -155,7 +164,7 @@ in_mode(enum cpu_mode mode)
 			res = random_operation(c, &what);
 			check_round(c, what, res, &before, cpl);
 			if (res != OK && cpu_deliver(c) != OK)
-				random_tables();	/* shutdown: this one goes on with new tables */
+				random_tables(); /* shutdown: this one goes on with new tables */
 		}
 	}
 	if (check_bad)
