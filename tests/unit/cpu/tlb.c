@@ -392,6 +392,106 @@ remaps(void)
 	close_cpu();
 }
 
+/* ---- any sequence of changes, each followed by the flush that the manual asks for ---- */
+
+enum { SLOTS = 64, FRAMES = 8, STEPS = 60000 };
+static uint64_t seed = 88172645463325252ull;
+
+static uint64_t
+next(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	return seed ^= seed << 17;
+}
+
+/* The n-th page: four to each 2 MiB, half of them the kernel's, global and shared by both spaces. */
+static uint64_t
+slot_lin(unsigned n)
+{
+	return (n & 1 ? KERNEL : 0) + ((uint64_t)(n >> 1 & 7) << 21) + ((uint64_t)(n >> 4) << 12) + (n & 1 ? 0 : LOW);
+}
+
+/* Exchanges the table at that entry and a large page; tables come back as they were. */
+static void
+swap_table(uint64_t at, uint64_t rights)
+{
+	static struct { uint64_t at, table; } kept[32];
+	uint64_t old = phys_read(at, 8);
+	unsigned i;
+
+	for (i = 0; kept[i].at != 0 && kept[i].at != at; i++)
+		;
+	CHECK(i < 31);
+	if (!(old & PS))
+		kept[i].table = old;
+	kept[i].at = at;
+	phys_write(at, old & PS ? kept[i].table : (0x800000 + (next() % 3 << 21)) | rights | PS, 8);
+}
+
+static void
+remap_slot(unsigned n)
+{
+	uint64_t lin = slot_lin(n), at = entry_of(lin, 2), rights = P | W | (n & 1 ? G : U);
+	unsigned other;
+
+	if (next() % 8 == 0) {
+		swap_table(at, rights);
+		for (other = n % 16; other < SLOTS; other += 16)
+			CHECK_EQ(cpu_invlpg(c, slot_lin(other)), OK);
+	} else if (!(phys_read(at, 8) & PS)) {
+		map(lin, next() % 5 == 0 ? 0 : (0x400000 + (next() % FRAMES << 12)) | rights);
+		CHECK_EQ(cpu_invlpg(c, lin), OK);
+	}
+}
+
+/* What a read gives is what the tables say, always. */
+static void
+coherent(unsigned n)
+{
+	uint64_t lin = slot_lin(n) + next() % 512 * 8, val = 0;
+	bool user = next() & 1, mapped;
+	gpa_t gpa = 0;
+	int res;
+
+	set_cpl(user ? 3 : 0);
+	mapped = paging_peek(c, lin, &gpa) && !(user && n & 1);
+	res = next() & 1 ? lin_read64(c, lin, &val) : lin_write64(c, lin, gpa & PAGE_MASK);
+	CHECK_EQ(res, mapped ? OK : FAULT);
+	if (mapped)
+		CHECK(val == 0 || val == (gpa & PAGE_MASK));
+	set_cpl(0);
+}
+
+static void
+coherence(void)
+{
+	uint64_t space[2], *word;
+	unsigned i, n;
+
+	open_cpu("regent-v1");
+	word = (uint64_t *)(void *)mem_put(c->mem, 0, RAM);
+	for (i = 0x400000 / 8; i < RAM / 8; i++)	/* each page is full of its own address */
+		word[i] = 8ull * i & PAGE_MASK;
+	long_mode();
+	c->r.cr4 |= cr4_pcide_MASK;
+	space[0] = c->r.cr3;
+	for (n = 1; n < SLOTS; n += 2)
+		entry_of(slot_lin(n), 1);
+	space[1] = new_table() | 7;
+	phys_write((space[1] & PAGE_MASK) + 8 * (KERNEL >> 39 & 511), phys_read(entry_of(KERNEL, 4), 8), 8);
+	for (i = 0; i < STEPS && !check_bad; i++) {
+		n = next() % SLOTS;
+		switch (next() % 16) {
+		case 0: case 1: remap_slot(n); break;
+		case 2: CHECK_EQ(cr_write(c, 3, space[next() & 1] | next() << 63), OK); break;
+		case 3: tlb_flush_all(c, next() & 1); break;
+		default: coherent(n);
+		}
+	}
+	close_cpu();
+}
+
 /* ---- two vCPUs ---- */
 
 enum { ROUNDS = 3000, HAMMERED = 4 };
@@ -537,6 +637,7 @@ main(void)
 	RUN(rewritten_pages);
 	RUN(fetches);
 	RUN(remaps);
+	RUN(coherence);
 	RUN(shootdown);
 	RUN(shoot_at_each_other);
 	return check_done();
