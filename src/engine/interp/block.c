@@ -360,17 +360,25 @@ arena_take(struct interp *it, size_t size)
 {
 	void *p = it->arena + it->arena_used;
 
+	assert(it->arena_used + size <= it->arena_size);
 	it->arena_used += (size + 31) & ~(size_t)31;
 	return p;
 }
 
 /* The most that one block takes. */
-enum { BLOCK_MOST = sizeof(struct block) + BLOCK_IOPS * sizeof(struct iop) + BLOCK_INSNS * (sizeof(struct insn) + 32) };
+enum { KEEP_MOST = sizeof(struct insn) + sizeof(void *) + 31, /* of an instruction, twice at most */
+	BLOCK_MOST = sizeof(struct block) + BLOCK_IOPS * sizeof(struct iop) + (2 * BLOCK_INSNS + 2) * KEEP_MOST };
+
+void *
+lower_take(struct lower *l, size_t size)
+{
+	return arena_take(l->c->interp, size);
+}
 
 const struct insn *
 lower_keep(struct lower *l)
 {
-	struct insn *in = arena_take(l->c->interp, sizeof(*in));
+	struct insn *in = lower_take(l, sizeof(*in));
 
 	*in = *l->in;
 	return in;

@@ -130,6 +130,7 @@ extern const struct lower_row lower_table[INSN__COUNT];	/* table.c */
 void lower_insn(struct lower *l);	/* appends the iops of l->in */
 bool lower_ends(const struct lower *l);	/* nothing follows l->in in its block */
 void lower_finish(struct lower *l);	/* the end of a block that goes on behind itself */
+void *lower_take(struct lower *l, size_t size);	/* memory that lives as long as the block */
 const struct insn *lower_keep(struct lower *l);	/* a copy of l->in that lives as long as the block */
 
 /* ---- guest registers by offset ---- */

@@ -4,6 +4,7 @@
  */
 #include "engine/interp/exec.h"
 #include "engine/interp/families.h"
+#include "engine/interp/fpu.h"
 #include "cpu/cpuid.h"
 #include "cpu/segments.h"
 
@@ -158,6 +159,36 @@ HANDLER(fpu)
 	return iop_exec(c, op, fpu_exec);
 }
 
+/* An instruction of the FPU's with its shape, looked up once. */
+struct shaped { struct insn in; const struct fpu_op *shape; };
+
+static int
+exec_shaped(struct cpu *c, const struct insn *in)
+{
+	const struct shaped *s = (const struct shaped *)in;
+
+	return s->shape->fn(c, in, s->shape);
+}
+
+HANDLER(fpu_shaped)
+{
+	return iop_exec(c, op, exec_shaped);
+}
+
+/* The same for those that neither read nor write flags: hot.fl stays. */
+HANDLER(fpu_flagless)
+{
+	uint64_t start = c->r.rip;
+	int code;
+
+	c->r.rip = rip_at(c, op->off);
+	code = exec_shaped(c, op->in);
+	if (unlikely(code != OK))
+		return exec_left(c, op, code);
+	c->r.rip = start;
+	return iop_next_slow(c, op);
+}
+
 /* ---- which handler ---- */
 
 bool
@@ -271,16 +302,39 @@ lower_operands(struct lower *l, int m)
 	return true;
 }
 
+/* Shapes stay where they are, but for those of a table that is full (key 0). */
+static void
+lower_fpu(struct lower *l)
+{
+	const struct insn_info *info = &insn_info[l->in->id];
+	const struct fpu_op *shape = fpu_lookup(l->c, l->in);
+	struct shaped *s;
+	struct iop *op;
+
+	if (shape == NULL || shape->key == 0) {
+		op = lower_add(l, fpu);
+		op->in = lower_keep(l);
+		return;
+	}
+	op = lower_add(l, info->fl_read | info->fl_write ? fpu_shaped : fpu_flagless);
+	s = lower_take(l, sizeof(*s));
+	s->in = *l->in;
+	s->shape = shape;
+	op->in = &s->in;
+}
+
 static void
 lower_exec(struct lower *l, const struct lower_row *row)
 {
 	uint32_t flags = insn_info[l->in->id].flags;
 	struct iop *op;
 
+	if (row->exec == NULL && ((flags & (IF_x87 | IF_mmx | IF_sse | IF_avx)) || is_state_insn(l->in->id))) {
+		lower_fpu(l);
+		return;
+	}
 	if (row->exec != NULL)
 		op = lower_add(l, row->flow ? exec_flow : lower_ends(l) ? exec_end : exec);
-	else if (flags & (IF_x87 | IF_mmx | IF_sse | IF_avx) || is_state_insn(l->in->id))
-		op = lower_add(l, fpu);
 	else
 		op = lower_add(l, undefined);
 	op->in = lower_keep(l);
