@@ -62,7 +62,7 @@ mistakes(void)
 		CHECK_EQ(make(row[i].spec, row[i].software), row[i].says == NULL ? 0 : -1);
 		if (row[i].says != NULL && strstr(err, row[i].says) == NULL) {
 			printf("# '%s' says '%s'\n", row[i].spec, err);
-			CHECK(!"message");
+			check_bad = true;
 		}
 	}
 }
