@@ -174,7 +174,6 @@ flags_out(struct bt_state *bt)
 static bool
 interpret(struct bt_state *bt, struct vexit *x, int *err)
 {
-	bt_fpu_unload(bt);
 	bt->stats.steps++;
 	x->kind = EXIT_attend;
 	*err = bt->c->mode == MODE_long64 ? interp_step(bt->c, x) : interp_run_legacy(bt->c, x);
@@ -453,6 +452,12 @@ flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
 }
 
 static void
+vectors_out(struct cpu *c)
+{
+	bt_fpu_unload(c->bt);
+}
+
+static void
 code_written(void *ctx, gpa_t gpa, size_t len)
 {
 	struct bt_state *bt = ctx;
@@ -482,6 +487,7 @@ bt_close(struct cpu *c)
 	if (bt == NULL)
 		return;
 	c->flushed = NULL;
+	c->vectors_out = NULL;
 	c->holds_code = NULL;
 	if (c->ops == &bt->ops)
 		c->ops = bt->lower;
@@ -530,6 +536,7 @@ bt_open(struct cpu *c)
 	bt->watcher.ctx = bt;
 	mem_watch(c->mem, &bt->watcher);
 	c->flushed = flushed;
+	c->vectors_out = vectors_out;
 	c->holds_code = bt_holds;
 	return 0;
 }

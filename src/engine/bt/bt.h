@@ -32,7 +32,7 @@ enum bt_mode {
 };
 enum { BM_VIEW_SHIFT = 2 };
 
-enum { BT_CTXS = 12, BT_SLOTS = 1024, BT_TARGETS = 4096 };
+enum { BT_CTXS = 12, BT_SLOTS = 1024, BT_TARGETS = 16384 };
 
 /* Per mode: where indirect branches find translations, and which page instance each page is. */
 struct bt_target { uint64_t rip; const uint8_t *code; };

@@ -122,9 +122,14 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 {
 	if (off >= PAGE_SIZE)
 		return false;
-	if (insn_decode(t->bytes + off, PAGE_SIZE - off, ISA_64, &i->in) == 0)
-		return false;
 	i->off = (uint16_t)off;
+	if (insn_decode(t->bytes + off, PAGE_SIZE - off, ISA_64, &i->in) == 0) {
+		/* It goes on in the next page: an exit that interprets it, which can be linked to. */
+		i->in = (struct insn){ .id = INSN_invalid, .len = (uint8_t)(PAGE_SIZE - off) };
+		i->use = (struct insn_use){ .fl_read = RFLAGS_arith };
+		i->kind = TK_interp;
+		return true;
+	}
 	if (i->in.id != INSN_invalid)
 		insn_uses(&i->in, &i->use);
 	i->kind = (uint8_t)kind_of(t, i);

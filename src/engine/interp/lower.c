@@ -156,6 +156,7 @@ HANDLER(exec_flow)
 
 HANDLER(fpu)
 {
+	cpu_vectors_out(c);
 	return iop_exec(c, op, fpu_exec);
 }
 
