@@ -89,12 +89,12 @@ regent_cpu_model(unsigned n, const char **about)
 const char *
 regent_cpu_feature(unsigned n, int *on_host)
 {
-	enum cpu_feature f = (enum cpu_feature)(n + 1);	/* 0 is CPUF_always */
-
-	if (n + 1 >= CPUF__COUNT)
-		return NULL;
-	*on_host = cpu_feature_on_host(f);
-	return cpu_feature_name(f);
+	for (unsigned f = 0; f < CPUF__COUNT; f++)
+		if (cpu_feature_offered((enum cpu_feature)f) && n-- == 0) {
+			*on_host = cpu_feature_on_host((enum cpu_feature)f);
+			return cpu_feature_name((enum cpu_feature)f);
+		}
+	return NULL;
 }
 
 int

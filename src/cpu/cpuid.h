@@ -42,5 +42,6 @@ void cpuid_answer(const struct cpu *c, uint32_t leaf, uint32_t subleaf, struct c
 const char *cpu_model_name(unsigned n, const char **about);
 const char *cpu_feature_name(enum cpu_feature f);
 bool cpu_feature_on_host(enum cpu_feature f);
+bool cpu_feature_offered(enum cpu_feature f);	/* some model has it, or +name gives it */
 /* Where CPUID shows it; reg 0 to 3 is EAX to EDX. */
 void cpu_feature_place(enum cpu_feature f, uint32_t *leaf, uint32_t *sub, unsigned *reg, unsigned *bit);

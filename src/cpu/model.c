@@ -102,6 +102,12 @@ cpu_feature_on_host(enum cpu_feature f)
 	return f != CPUF_avx || host_xcr0() & xcr0_avx_MASK;
 }
 
+bool
+cpu_feature_offered(enum cpu_feature f)
+{
+	return f != CPUF_always && f < CPUF__COUNT && feature[f].in != IN_no;
+}
+
 static void
 set(struct cpu_model *m, unsigned f, bool on)
 {

@@ -79,6 +79,8 @@ lists(void)
 	for (f = CPUF_always + 1; f < CPUF__COUNT; f++)
 		CHECK(cpu_feature_name((enum cpu_feature)f)[0] != '\0');
 	CHECK(cpu_feature_name(CPUF__COUNT) == NULL);
+	CHECK(cpu_feature_offered(CPUF_avx) && cpu_feature_offered(CPUF_serialize) && cpu_feature_offered(CPUF_srso_no));
+	CHECK(!cpu_feature_offered(CPUF_vmx) && !cpu_feature_offered(CPUF_always));
 	/* What the host lacks is lost, and nothing else. */
 	make("regent-v1", true);
 	for (f = CPUF_always + 1; f < CPUF__COUNT; f++)
