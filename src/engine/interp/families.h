@@ -20,3 +20,4 @@ lower_fn lower_imul, lower_bit, lower_scan, lower_xadd, lower_cmpxchg;	/* muldiv
 lower_fn lower_push, lower_pop, lower_leave;				/* stack.c */
 lower_fn lower_jmp, lower_call, lower_ret, lower_jcc;			/* flow.c */
 lower_fn lower_flag;							/* system.c */
+lower_fn lower_vector;							/* fpu_iop.c */

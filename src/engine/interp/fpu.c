@@ -7,7 +7,7 @@
  * stay unmasked, since the unit reports them only at the next waiting instruction, and the stub
  * ends before that.
  */
-#include "engine/interp/fpu.h"
+#include "engine/interp/fpu_run.h"
 #include "cpu/access.h"
 #include <string.h>
 
@@ -195,47 +195,7 @@ simd_exception(struct cpu *c, uint32_t flags)
 	return cpu_raise(c, c->r.cr4 & cr4_osxmmexcpt_MASK ? VEC_xm : VEC_ud);
 }
 
-static inline void
-context(const struct cpu *c, struct fpu_ctx *x)
-{
-	x->mxcsr_in = (c->fpu.mxcsr | MXCSR_masks) & ~(uint32_t)MXCSR_flags;
-	x->mxcsr_out = 0;
-	x->mxcsr_host = MXCSR_reset;
-}
-
 /* ---- vector instructions ---- */
-
-struct operands { void *reg, *rm, *vvvv, *fourth; uint64_t gpr; };
-
-static inline void
-find_operands(struct cpu *c, const struct insn *in, const struct fpu_op *op, struct operands *o)
-{
-	unsigned high = c->mode == MODE_long64 ? 15 : 7, reg = fpu_reg(in), rm = fpu_rm(in);
-
-	o->reg = op->flags & OPF_gprdest ? (void *)&c->r.gpr[reg] : (void *)c->fpu.xmm[reg];
-	o->vvvv = c->fpu.xmm[in->vvvv & high];
-	o->fourth = op->flags & OPF_is4 ? c->fpu.xmm[(in->imm >> 4) & high] : c->fpu.xmm[0];
-	o->gpr = 0;
-	if (!(op->flags & OPF_rmgpr))
-		o->rm = c->fpu.xmm[rm];
-	else if (op->flags & OPF_rmdest)
-		o->rm = &o->gpr;
-	else
-		o->rm = &c->r.gpr[rm];
-}
-
-/* Stores what does not go through operand pointers: flags, index, GPR written by rm. */
-static inline void
-finish(struct cpu *c, const struct insn *in, const struct fpu_op *op, const struct operands *o,
-	const struct fpu_ctx *x)
-{
-	if (op->flags & OPF_flags)
-		c->r.rflags = (c->r.rflags & ~(uint64_t)RFLAGS_arith) | (x->flags & RFLAGS_arith);
-	if (op->flags & OPF_str && op->opcode & 1)
-		c->r.rcx = x->rcx;
-	if ((op->flags & (OPF_rmgpr | OPF_rmdest | OPF_mem)) == (OPF_rmgpr | OPF_rmdest))
-		c->r.gpr[fpu_rm(in)] = o->gpr;
-}
 
 /* A guest with unmasked SIMD exceptions: works on a copy, and keeps it when nothing was raised. */
 static int
@@ -244,19 +204,19 @@ run_unmasked(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 	struct fpu_state before = c->fpu;
 	uint64_t gpr = c->r.gpr[fpu_reg(in)];
 	struct fpu_mem m;
-	struct operands o;
+	struct fpu_operands o;
 	struct fpu_ctx x;
 	bool tiny = false;
 	uint32_t flags;
 	unsigned dest;
 
-	find_operands(c, in, op, &o);
+	fpu_operands(c, in, op, &o);
 	if (op->flags & OPF_mem) {
 		if (fpu_mem_begin(c, in, op, true, &m) != OK)
 			return FAULT;
 		o.rm = m.host;
 	}
-	context(c, &x);
+	fpu_context(c, &x);
 	if (!(c->fpu.mxcsr & MXCSR_um))
 		x.mxcsr_in &= ~(uint32_t)MXCSR_ftz;
 	op->code(o.reg, o.rm, o.vvvv, o.fourth, &x);
@@ -275,7 +235,7 @@ run_unmasked(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 	}
 	if (op->flags & OPF_mem && fpu_mem_end(c, op, &m) != OK)
 		return FAULT;
-	finish(c, in, op, &o, &x);
+	fpu_finish(c, in, op, &o, &x);
 	c->fpu.mxcsr |= flags;
 	return OK;
 }
@@ -283,7 +243,7 @@ run_unmasked(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 int
 fpu_run_vector(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 {
-	struct operands o;
+	struct fpu_operands o;
 	struct fpu_mem m;
 	struct fpu_ctx x;
 
@@ -291,7 +251,7 @@ fpu_run_vector(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 		return FAULT;
 	if (op->flags & OPF_fp && (c->fpu.mxcsr & MXCSR_masks) != MXCSR_masks)
 		return run_unmasked(c, in, op);
-	find_operands(c, in, op, &o);
+	fpu_operands(c, in, op, &o);
 	if (op->flags & OPF_mem) {
 		if (fpu_mem_begin(c, in, op, false, &m) != OK)
 			return FAULT;
@@ -301,11 +261,11 @@ fpu_run_vector(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 		x.rax = c->r.rax;
 		x.rdx = c->r.rdx;
 	}
-	context(c, &x);
+	fpu_context(c, &x);
 	op->code(o.reg, o.rm, o.vvvv, o.fourth, &x);
 	if (op->flags & OPF_mem && m.write_back && fpu_mem_end(c, op, &m) != OK)
 		return FAULT;
-	finish(c, in, op, &o, &x);
+	fpu_finish(c, in, op, &o, &x);
 	c->fpu.mxcsr |= x.mxcsr_out & MXCSR_flags;
 	return OK;
 }
@@ -339,7 +299,7 @@ store_unmasked(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 	struct fpu_mem m = { .write_back = true };
 	struct fpu_ctx x;
 
-	context(c, &x);
+	fpu_context(c, &x);
 	op->code(&c->fpu, m.buffer, NULL, NULL, &x);
 	keep_pointers(c, &before);
 	if (c->fpu.fsw & ~c->fpu.fcw & no_store)
@@ -363,7 +323,7 @@ run_state(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 	if (op->flags & OPF_mem && fpu_mem_begin(c, in, op, false, &m) != OK)
 		return FAULT;
 	before.fip = f->fip, before.fdp = f->fdp, before.fop = f->fop, before.mask = f->mxcsr_mask;
-	context(c, &x);
+	fpu_context(c, &x);
 	x.flags = (c->r.rflags & RFLAGS_arith) | RFLAGS_fixed;
 	op->code(f, m.host, NULL, NULL, &x);
 	f->fip = before.fip, f->fdp = before.fdp, f->fop = before.fop, f->mxcsr_mask = before.mask;
@@ -414,7 +374,7 @@ fpu_run_mmx(struct cpu *c, const struct insn *in, const struct fpu_op *op)
 		m.host = op->flags & OPF_rmdest ? (uint8_t *)&gpr : (uint8_t *)&c->r.gpr[fpu_rm(in)];
 	}
 	before = c->fpu;
-	context(c, &x);
+	fpu_context(c, &x);
 	op->code(&c->fpu, m.host, &gpr, NULL, &x);
 	keep_pointers(c, &before);
 	c->fpu.mxcsr = before.mxcsr;

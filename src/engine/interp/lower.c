@@ -4,7 +4,7 @@
  */
 #include "engine/interp/exec.h"
 #include "engine/interp/families.h"
-#include "engine/interp/fpu.h"
+#include "engine/interp/fpu_run.h"
 #include "cpu/cpuid.h"
 #include "cpu/segments.h"
 
@@ -161,8 +161,6 @@ HANDLER(fpu)
 }
 
 /* An instruction of the FPU's with its shape, looked up once. */
-struct shaped { struct insn in; const struct fpu_op *shape; };
-
 static int
 exec_shaped(struct cpu *c, const struct insn *in)
 {
@@ -357,6 +355,7 @@ lower_insn(struct lower *l)
 {
 	const struct lower_row *row;
 	const struct insn *in;
+	lower_fn *lower;
 	unsigned before;
 
 	l->in->id = id_known(l->c->model, l->in->id);
@@ -374,8 +373,11 @@ lower_insn(struct lower *l)
 	if (insn_info[in->id].flags & IF_priv)
 		lower_add(l, privileged);
 	before = l->n;
-	if (row->lower != NULL) {
-		if (lower_operands(l, mem_opnd(in)) && row->lower(l))
+	lower = row->lower;
+	if (lower == NULL && insn_info[in->id].flags & (IF_x87 | IF_mmx | IF_sse | IF_avx) && row->exec == NULL)
+		lower = lower_vector;
+	if (lower != NULL) {
+		if (lower_operands(l, mem_opnd(in)) && lower(l))
 			return;
 		l->n = before;
 	}
