@@ -25,7 +25,7 @@ TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -n
 # As many jobs as processors, unless told otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all run check bench test fuzz clean packages
+.PHONY: all run check check-kvm bench test fuzz clean packages
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -70,6 +70,10 @@ bench: packages
 # make fuzz [SECONDS=n] [TARGETS="decode engines"]
 fuzz: packages
 	@tests/fuzz/run-fuzz $(or $(SECONDS),60) $(TARGETS)
+
+check-kvm: packages
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent $B/tests/engine/contract
+	@KVM_CHECK=1 tests/kvm/run-kvm
 
 test: $B/regent $(TESTS)
 	@B=$B tools/check $(TESTS)
