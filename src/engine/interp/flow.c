@@ -35,11 +35,10 @@ HANDLER(jmp_rel) { GO(c->r.rip + op->imm); }
 HANDLER(jmp_r) { GO(REG64(op->dst)); }
 HANDLER(jmp_m) { uint64_t to; LOAD(64, to); GO(to); }
 
-#define CC_16(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
-#define JCC(cc) HANDLER(jcc_##cc) { if (flags_cc(c->hot.fl, cc)) GO(c->r.rip + op->imm); NEXT; }
-#define JCC_ROW(cc) jcc_##cc,
-CC_16(JCC)
-static iop_fn *const jcc_table[16] = { CC_16(JCC_ROW) };
+#define JCC(cc, ...) HANDLER(jcc_##cc) { if (flags_cc(c->hot.fl, cc)) GO(c->r.rip + op->imm); NEXT; }
+#define JCC_ROW(cc, ...) jcc_##cc,
+CC_16(JCC, )
+static iop_fn *const jcc_table[16] = { CC_16(JCC_ROW, ) };
 
 /* Outside of 64-bit mode: disp is the mask of the operand size. */
 #define GO32(to_) do { \
@@ -48,10 +47,10 @@ static iop_fn *const jcc_table[16] = { CC_16(JCC_ROW) };
 	c->r.rip = go_; c->retired += op->idx + 1u; return RUN_next; } while (0)
 
 HANDLER(jmp32_rel) { GO32(c->r.rip + op->imm); }
-#define JCC32(cc) HANDLER(jcc32_##cc) { if (flags_cc(c->hot.fl, cc)) GO32(c->r.rip + op->imm); NEXT; }
-#define JCC32_ROW(cc) jcc32_##cc,
-CC_16(JCC32)
-static iop_fn *const jcc32_table[16] = { CC_16(JCC32_ROW) };
+#define JCC32(cc, ...) HANDLER(jcc32_##cc) { if (flags_cc(c->hot.fl, cc)) GO32(c->r.rip + op->imm); NEXT; }
+#define JCC32_ROW(cc, ...) jcc32_##cc,
+CC_16(JCC32, )
+static iop_fn *const jcc32_table[16] = { CC_16(JCC32_ROW, ) };
 
 /* Push the return address, which is disp from the block's start, and go. */
 static int __attribute__((noinline))
@@ -107,12 +106,6 @@ HANDLER(ret)
 	c->r.rip = to;
 	c->retired += op->idx + 1u;
 	return RUN_next;
-}
-
-static bool
-is_plain64(const struct lower *l)
-{
-	return l->c->mode == MODE_long64 && l->in->osize == 8 && !(l->block->key & KEY_ac);
 }
 
 static void

@@ -89,12 +89,7 @@ lower_lea(struct lower *l)
 	return l->op->fn != NULL;
 }
 
-/* ---- by condition: one handler for each, so that the host predicts each on its own ---- */
-
-#define CC_16(X, ...) X(0, __VA_ARGS__) X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) \
-	X(4, __VA_ARGS__) X(5, __VA_ARGS__) X(6, __VA_ARGS__) X(7, __VA_ARGS__) X(8, __VA_ARGS__) \
-	X(9, __VA_ARGS__) X(10, __VA_ARGS__) X(11, __VA_ARGS__) X(12, __VA_ARGS__) X(13, __VA_ARGS__) \
-	X(14, __VA_ARGS__) X(15, __VA_ARGS__)
+/* ---- by condition ---- */
 
 /* CMOVcc loads its source whatever the condition; 32 bits zero-extend even when it does not move. */
 #define CMOV(cc, bits) \

@@ -349,12 +349,6 @@ is_plain32(struct lower *l)
 	return true;
 }
 
-static bool
-is_plain64(const struct lower *l)
-{
-	return l->c->mode == MODE_long64 && l->in->osize == 8 && !(l->block->key & KEY_ac);
-}
-
 bool
 lower_push(struct lower *l)
 {
