@@ -107,8 +107,8 @@ serve_written(struct bt_state *bt)
 }
 
 /* The instance of the page of rip as it is mapped now; NULL: fetching faults, or is not from RAM. */
-static struct bt_page *
-page_at(struct bt_state *bt, uint64_t rip)
+struct bt_page *
+bt_page_at(struct bt_state *bt, uint64_t rip)
 {
 	uint32_t *slot = &bt->now->slot[bt_slot(rip)];
 	const struct code_entry *e;
@@ -134,7 +134,7 @@ page_at(struct bt_state *bt, uint64_t rip)
 static struct bt_block *
 block_at(struct bt_state *bt, uint64_t rip)
 {
-	struct bt_page *pg = page_at(bt, rip);
+	struct bt_page *pg = bt_page_at(bt, rip);
 	struct bt_block *b;
 
 	if (pg == NULL)
@@ -146,7 +146,7 @@ block_at(struct bt_state *bt, uint64_t rip)
 	b = bt_translate(bt, pg, rip);
 	if (b == BT_FULL) {
 		bt_flush(bt);
-		pg = page_at(bt, rip);
+		pg = bt_page_at(bt, rip);
 		b = pg == NULL ? NULL : bt_translate(bt, pg, rip);
 	}
 	return b == BT_FULL ? NULL : b;
@@ -227,6 +227,15 @@ light(struct bt_state *bt, const struct bt_exit *x)
 	}
 }
 
+/* The second page of an instruction was unmapped or another; look. True: not the one translated. */
+static bool
+crossing_changed(struct bt_state *bt, const struct bt_exit *x)
+{
+	const struct bt_page *pg = bt_page_at(bt, (x->target & PAGE_MASK) + PAGE_SIZE);
+
+	return pg == NULL || bt_page_id(bt, pg) != x->patch;
+}
+
 /* What comes after translated code was left; true: interpret the instruction at rip. */
 static bool
 left(struct bt_state *bt, uint32_t why)
@@ -250,6 +259,8 @@ left(struct bt_state *bt, uint32_t why)
 		bt->stats.interp[x->insn_id]++;
 		return true;
 	}
+	if (x->kind == BX_cross)
+		return crossing_changed(bt, x);
 	if (x->kind == BX_poll) {
 		bt->stats.polls++;
 		return false;

@@ -54,6 +54,8 @@ struct bt_page {
 	uint32_t mode, blocks;		/* first block, index + 1 */
 	uint32_t hash_next, phys_next;	/* index + 1 */
 	bool held;			/* counted in bt->held */
+	uint32_t crossing[4];		/* instances that have a block whose last instruction ends here */
+	bool many_cross;		/* more than that */
 };
 
 struct bt_block {
@@ -67,7 +69,8 @@ struct bt_block {
 };
 
 /* A place where translated code leaves its block for a known address. */
-enum bt_exit_kind { BX_link, BX_link_saved, BX_link_land, BX_interp, BX_light, BX_poll };
+enum bt_exit_kind { BX_link, BX_link_saved, BX_link_land, BX_interp, BX_light, BX_poll,
+	BX_cross /* the mapping of the next page, where the instruction ends, is not known */ };
 struct bt_exit {
 	uint64_t target;		/* rip */
 	uint32_t patch, stub;		/* offsets: the rel32, and where it points when not linked; 0: none */
@@ -145,10 +148,12 @@ void bt_gates_emit(struct bt_state *bt);
 int bt_cache_open(struct bt_state *bt);
 void bt_cache_close(struct bt_state *bt);
 void bt_hold(struct bt_state *bt, struct bt_page *pg);		/* before its bytes are read */
+struct bt_page *bt_page_at(struct bt_state *bt, uint64_t rip);	/* as mapped now, or NULL */
 bool bt_holds(const struct cpu *c, gpa_t gpa);
 void bt_flush(struct bt_state *bt);				/* drop every translation */
 void bt_drop_phys(struct bt_state *bt, uint64_t ppage);		/* drop those of a physical page */
 struct bt_page *bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa);
+void bt_cross_note(struct bt_state *bt, struct bt_page *second, const struct bt_page *first);
 struct bt_block *bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip);
 void bt_block_add(struct bt_state *bt, struct bt_block *b);
 struct bt_block *bt_block_at(struct bt_state *bt, const uint8_t *pc);	/* which contains host address pc */

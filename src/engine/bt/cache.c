@@ -231,31 +231,71 @@ block_drop(struct bt_state *bt, struct bt_block *b)
 }
 
 void
+bt_cross_note(struct bt_state *bt, struct bt_page *second, const struct bt_page *first)
+{
+	uint32_t id = bt_page_id(bt, first);
+	unsigned i;
+
+	for (i = 0; i < sizeof(second->crossing) / sizeof(*second->crossing); i++) {
+		if (second->crossing[i] == 0)
+			second->crossing[i] = id;
+		if (second->crossing[i] == id)
+			return;
+	}
+	second->many_cross = true;
+}
+
+static void page_drop(struct bt_state *bt, struct bt_page *pg);
+
+/* Blocks that begin in another page and end in this. */
+static void
+crossing_drop(struct bt_state *bt, struct bt_page *pg)
+{
+	unsigned i;
+
+	for (i = 0; i < sizeof(pg->crossing) / sizeof(*pg->crossing); i++)
+		if (pg->crossing[i] != 0)
+			page_drop(bt, &bt->pages[pg->crossing[i] - 1]);
+	for (i = 0; pg->many_cross && i < bt->npages; i++)
+		if (bt->pages[i].vpage + PAGE_SIZE == pg->vpage)
+			page_drop(bt, &bt->pages[i]);
+}
+
+void
 bt_drop_phys(struct bt_state *bt, uint64_t ppage)
 {
 	struct bt_page *pg;
-	uint32_t i, k, *prev, idx;
+	uint32_t i;
 
 	for (i = bt->phys_hash[mix(ppage, 0)]; i != 0; i = pg->phys_next) {
 		pg = &bt->pages[i - 1];
 		if (pg->ppage != ppage)
 			continue;
-		for (k = pg->blocks; k != 0; k = bt->blocks[k - 1].page_next) {
-			idx = k - 1;
-			block_drop(bt, &bt->blocks[idx]);
-			for (prev = &bt->block_hash[mix(bt->blocks[idx].rip, bt->blocks[idx].page)]; *prev != 0;
-			     prev = &bt->block_chain[*prev - 1]) {
-				if (*prev == k) {
-					*prev = bt->block_chain[idx];
-					break;
-				}
+		page_drop(bt, pg);
+		crossing_drop(bt, pg);
+	}
+}
+
+static void
+page_drop(struct bt_state *bt, struct bt_page *pg)
+{
+	uint32_t k, *prev, idx;
+
+	for (k = pg->blocks; k != 0; k = bt->blocks[k - 1].page_next) {
+		idx = k - 1;
+		block_drop(bt, &bt->blocks[idx]);
+		for (prev = &bt->block_hash[mix(bt->blocks[idx].rip, bt->blocks[idx].page)]; *prev != 0;
+		     prev = &bt->block_chain[*prev - 1]) {
+			if (*prev == k) {
+				*prev = bt->block_chain[idx];
+				break;
 			}
 		}
-		pg->blocks = 0;
-		if (pg->held)
-			atomic_fetch_sub(&bt->held[held_slot(pg->gpa)], 1);
-		pg->held = false;
 	}
+	pg->blocks = 0;
+	if (pg->held)
+		atomic_fetch_sub(&bt->held[held_slot(pg->gpa)], 1);
+	pg->held = false;
 }
 
 /* The guest instruction that host address pc (or the byte before: a return address) belongs to. */

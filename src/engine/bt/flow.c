@@ -406,13 +406,13 @@ tr_cold_emit(struct tr *t)
 {
 	struct emit *e = &t->e;
 	struct cold *c;
+	uint32_t id;
 
 	for (c = t->cold; c < t->cold + t->ncold; c++) {
 		switch (c->kind) {
 		case COLD_exit:
 			if (c->exit_kind == BX_poll && c->fl == FL_native) {
-				uint32_t id = exit_new(t, BX_poll, c->addr);
-
+				id = exit_new(t, BX_poll, c->addr);
 				e_patch(c->from, e->p);
 				leave_with(t, id, false);
 			} else {
@@ -431,6 +431,11 @@ tr_cold_emit(struct tr *t)
 			break;
 		case COLD_jcc_land:
 			cold_land(t, c);
+			break;
+		case COLD_cross:
+			id = exit_new(t, BX_cross, tr_rip(t, &t->i[c->insn]));
+			t->bt->exits[id].patch = c->info;
+			leave_with(t, id, c->fl == FL_saved);
 			break;
 		case COLD_light:
 			leave_with(t, tr_exit_light(t, &t->i[c->insn]), c->fl == FL_saved);

@@ -235,7 +235,7 @@ void
 tr_plain(struct tr *t, struct tr_insn *i)
 {
 	const struct insn *in = &i->in;
-	const uint8_t *raw = t->bytes + i->off;
+	const uint8_t *raw = i->raw;
 	struct fields f = fields_of(in);
 	uint32_t homed = homed_fields(in, &f);
 	struct homes h = { .n = 0 };

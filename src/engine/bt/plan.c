@@ -7,6 +7,8 @@
  */
 #include "engine/bt/tr.h"
 
+#define CROSS_UNKNOWN UINT32_MAX
+
 enum { PEEK = 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
 
 static bool
@@ -123,8 +125,11 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 	if (off >= PAGE_SIZE)
 		return false;
 	i->off = (uint16_t)off;
+	i->raw = t->bytes + off;
+	i->cross = 0;
 	if (insn_decode(t->bytes + off, PAGE_SIZE - off, ISA_64, &i->in) == 0) {
-		/* It goes on in the next page: an exit that interprets it, which can be linked to. */
+		/* It goes on in the next page: tr_plan looks there, else the interpreter does. */
+		i->cross = CROSS_UNKNOWN;
 		i->in = (struct insn){ .id = INSN_invalid, .len = (uint8_t)(PAGE_SIZE - off) };
 		i->use = (struct insn_use){ .fl_read = RFLAGS_arith };
 		i->kind = TK_interp;
@@ -132,6 +137,33 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 	}
 	if (i->in.id != INSN_invalid)
 		insn_uses(&i->in, &i->use);
+	i->kind = (uint8_t)kind_of(t, i);
+	return true;
+}
+
+/* The instruction at off ends in the next page. */
+static bool
+decode_straddling(struct tr *t, unsigned off, struct tr_insn *i)
+{
+	unsigned here = PAGE_SIZE - off, k;
+	struct bt_page *second;
+	const uint8_t *bytes;
+	struct insn in;
+
+	if (off >= PAGE_SIZE || here >= 15 || t->bt->npages + 1 >= PAGES_MAX || (second = bt_page_at(t->bt, t->pg->vpage + PAGE_SIZE)) == NULL)
+		return false;
+	tr_hold(t->bt, second);
+	bytes = mem_get(t->c->mem, second->gpa, PAGE_SIZE);
+	for (k = 0; k < sizeof(t->straddle); k++)
+		t->straddle[k] = k < here ? t->bytes[off + k] : bytes[k - here];
+	if (insn_decode(t->straddle, sizeof(t->straddle), ISA_64, &in) <= 0)
+		return false;
+	i->in = in;
+	bt_cross_note(t->bt, second, t->pg);
+	i->off = (uint16_t)off;
+	i->raw = t->straddle;
+	i->cross = bt_page_id(t->bt, second);
+	insn_uses(&i->in, &i->use);
 	i->kind = (uint8_t)kind_of(t, i);
 	return true;
 }
@@ -302,8 +334,12 @@ tr_plan(struct tr *t, unsigned start)
 		i->label = i->poll = i->poll_late = false;
 		if (!decode(t, off, i))
 			break;
+		if (i->cross == CROSS_UNKNOWN && !decode_straddling(t, off, i))
+			i->cross = 0;
 		t->n++;
 		off += i->in.len;
+		if (off > PAGE_SIZE)
+			break;
 		target = is_direct(i) && i->kind != TK_call ? target_of(t, i) : 0;
 		if ((target & PAGE_MASK) == t->pg->vpage && target > reach)
 			reach = target;

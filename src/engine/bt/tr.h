@@ -25,12 +25,14 @@ struct tr_insn {
 	bool poll;			/* look at cpu->attention before it */
 	bool poll_late;			/* a backward branch that found no place for that */
 	int16_t target;			/* direct branch: index in this block, or -1 */
+	const uint8_t *raw;		/* its bytes */
+	uint32_t cross;			/* it ends in the next page: that instance's id */
 	uint8_t *host;			/* where its code begins (writable mapping) */
 };
 
 /* Code to be written behind the block's body. */
 enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
-	COLD_light };
+	COLD_light, COLD_cross };
 struct cold {
 	uint8_t kind, fl;		/* enum cold_kind, enum tr_flags there */
 	uint8_t exit_kind;
@@ -51,6 +53,7 @@ struct tr {
 	struct bt_block *b;
 	uint32_t mode;
 	const uint8_t *bytes;		/* guest page */
+	uint8_t straddle[32];		/* the bytes of an instruction that ends in the next page */
 	unsigned n;
 	bool falls;			/* the last instruction runs on to the next address */
 	enum tr_flags fl;
@@ -85,6 +88,7 @@ void tr_branch(struct tr *t, struct tr_insn *i);
 void tr_exit(struct tr *t, struct tr_insn *i, uint64_t target);
 void tr_interp(struct tr *t, struct tr_insn *i);
 void tr_poll(struct tr *t, struct tr_insn *i);
+void tr_hold(struct bt_state *bt, struct bt_page *pg);		/* translate.c */
 void tr_cold_emit(struct tr *t);
 void tr_system(struct tr *t, struct tr_insn *i);		/* system.c */
 uint32_t tr_exit_light(struct tr *t, struct tr_insn *i);

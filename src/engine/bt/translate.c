@@ -45,6 +45,8 @@ fpu_check(struct tr *t, struct tr_insn *i)
 	t->fpu_checked = true;
 }
 
+static void check_second_page(struct tr *t, struct tr_insn *i);
+
 /* An instruction counts when it begins; one that faults is taken back. */
 static void
 count(struct tr *t)
@@ -68,6 +70,8 @@ one(struct tr *t, struct tr_insn *i)
 	i->host = t->e.p;
 	if (i->poll)
 		tr_poll(t, i);
+	if (i->cross != 0)
+		check_second_page(t, i);
 	if ((t->mode & BM_counted) && i->kind != TK_interp)
 		count(t);
 	if (i->kind == TK_plain && (insn_info[i->in.id].flags & FPU_FLAGS) && !t->fpu_checked)
@@ -119,6 +123,32 @@ body(struct tr *t)
 		tr_exit(t, &t->i[t->n - 1], tr_next(t, &t->i[t->n - 1]));
 }
 
+/* Before bytes of the page are read: writes to it are told from now on. */
+void
+tr_hold(struct bt_state *bt, struct bt_page *pg)
+{
+	if (pg->held)
+		return;
+	interp_code_lock(bt->c);
+	bt_hold(bt, pg);
+	cpu_code_protect(bt->c, pg->gpa);
+	interp_code_unlock();
+}
+
+/* An instruction that ends in the next page: is that still the one whose bytes were read? */
+static void
+check_second_page(struct tr *t, struct tr_insn *i)
+{
+	uint32_t *slot = &t->bt->now->slot[bt_slot(t->pg->vpage + PAGE_SIZE)];
+	struct cold *c;
+
+	tr_flags_clobber(t, i);
+	e_op(&t->e, 0, false, MAP_1, 0x81, ALU_cmp, rm_abs(bt_abs(slot)), false);
+	e32(&t->e, i->cross);
+	c = tr_cold(t, COLD_cross, e_jcc(&t->e, CC_ne, NULL));
+	c->info = i->cross;
+}
+
 struct bt_block *
 bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 {
@@ -137,12 +167,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 	t->ncold = t->nfix = 0;
 	t->fpu_checked = false;
 	t->e = (struct emit){ .p = bt->free, .to_rx = bt->code.rx - bt->code.rw };
-	if (!pg->held) {
-		interp_code_lock(bt->c);
-		bt_hold(bt, pg);
-		cpu_code_protect(bt->c, pg->gpa);
-		interp_code_unlock();
-	}
+	tr_hold(bt, pg);
 	t->bytes = mem_get(bt->c->mem, pg->gpa, PAGE_SIZE);
 	if (t->bytes == NULL)
 		return NULL;

@@ -34,6 +34,7 @@ rnd(uint32_t n)
 static uint8_t code[LEN_MAX + 64];
 static unsigned len;
 static int base, idx;
+static unsigned start;		/* of the program in CODE: often across a page */
 
 static void b(unsigned v) { code[len++] = (uint8_t)v; }
 static void imm32(uint32_t v) { memcpy(code + len, &v, 4); len += 4; }
@@ -84,7 +85,7 @@ form(unsigned prefix, unsigned w, unsigned map, unsigned op, int reg, int rm, bo
 		b(0xc0 | (unsigned)(reg & 7) << 3 | (unsigned)(rm & 7));
 	} else if (pc) {
 		b((unsigned)(reg & 7) << 3 | 5);
-		imm32((uint32_t)(DATA + 0x1800 + disp - (CODE + (int)len + 4)));	/* close: immediates shift it */
+		imm32((uint32_t)(DATA + 0x1800 + disp - (CODE + (int)(start + len) + 4)));	/* close: immediates shift it */
 	} else if (with_index || stack) {
 		b(0x80 | (unsigned)(reg & 7) << 3 | 4);
 		b((with_index ? scale << 6 | (unsigned)(idx & 7) << 3 : 4u << 3) | (unsigned)(rb & 7));
@@ -227,6 +228,7 @@ make_program(void)
 		idx = indexes[rnd(5)];
 	} while (base == idx);
 	len = 0;
+	start = rnd(2) ? 0 : PAGE_SIZE - rnd(250);
 	for (n = 0; n < PROGRAM; n++) {
 		if (opens < 8 && rnd(8) == 0) {
 			if (rnd(6) == 0) {
@@ -273,7 +275,7 @@ on_usr1(int sig, siginfo_t *info, void *context)
 	for (i = 0; i < 16; i++)
 		uc->uc_mcontext.gregs[greg_of[i]] = (greg_t)in.gpr[i];
 	uc->uc_mcontext.gregs[REG_EFL] = (greg_t)in.flags;
-	uc->uc_mcontext.gregs[REG_RIP] = CODE;
+	uc->uc_mcontext.gregs[REG_RIP] = CODE + (greg_t)start;
 	memcpy(uc->uc_mcontext.fpregs->_xmm, in.xmm, sizeof(in.xmm));
 }
 
@@ -389,7 +391,7 @@ run_guest(void)
 		mem_write(ram, area_gpa[i], in.mem[i], AREA);
 	memcpy(c->r.gpr, in.gpr, sizeof(in.gpr));
 	c->r.rflags = in.flags;
-	c->r.rip = CODE;
+	c->r.rip = CODE + start;
 	c->fpu.fcw = 0x37f;
 	c->fpu.mxcsr = 0x1f80;
 	c->fpu.xstate_bv = 7;
@@ -415,7 +417,7 @@ make_state(void)
 	for (i = 0; i < sizeof(in); i++)
 		((uint8_t *)&in)[i] = (uint8_t)rnd(256);
 	memset(in.mem[0], 0xcc, AREA);
-	memcpy(in.mem[0], code, len);
+	memcpy(in.mem[0] + start, code, len);
 	in.flags = 0x202 | (in.flags & RFLAGS_arith);
 	in.gpr[base] = DATA + 0x2000 - rnd(16);
 	in.gpr[idx] = rnd(400);
@@ -466,17 +468,17 @@ agrees_with_the_host(void)
 	handlers();
 	CHECK(open_guest());
 	for (i = 0; i < programs && !check_bad; i++) {
-		uint64_t start = seed;
+		uint64_t before = seed;
 
 		make_program();
 		make_state();
 		run_host();
-		if (host.rip != CODE + len - 1)
+		if (host.rip != CODE + start + len - 1)
 			continue;	/* went astray: not a test of ours */
 		ran++;
 		run_guest();
 		if (!same()) {
-			printf("# program %u, seed %" PRIu64 "\n", i, start);
+			printf("# program %u, seed %" PRIu64 "\n", i, before);
 			show();
 			if (bad++ > 2)
 				CHECK(false);
