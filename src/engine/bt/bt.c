@@ -174,6 +174,7 @@ flags_out(struct bt_state *bt)
 static bool
 interpret(struct bt_state *bt, struct vexit *x, int *err)
 {
+	bt_fpu_unload(bt);	/* fpu.c works on cpu->fpu */
 	bt->stats.steps++;
 	x->kind = EXIT_attend;
 	*err = bt->c->mode == MODE_long64 ? interp_step(bt->c, x) : interp_run_legacy(bt->c, x);
