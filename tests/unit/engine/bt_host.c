@@ -240,7 +240,7 @@ make_program(void)
 		}
 		if (opens > 0 && rnd(6) == 0) {
 			k = rnd(opens);
-			*(uint32_t *)(void *)(code + open[k] - 4) = len - open[k];
+			memcpy(code + open[k] - 4, &(uint32_t){ len - open[k] }, 4);
 			open[k] = open[--opens];
 		}
 		switch (rnd(6)) {
@@ -250,7 +250,7 @@ make_program(void)
 		}
 	}
 	while (opens-- > 0)
-		*(uint32_t *)(void *)(code + open[opens] - 4) = len - open[opens];
+		memcpy(code + open[opens] - 4, &(uint32_t){ len - open[opens] }, 4);
 	b(0xf4);
 }
 

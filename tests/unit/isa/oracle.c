@@ -445,7 +445,7 @@ compare_uses(const struct insn *in, const ZydisDecodedInstruction *z, const Zydi
 	}
 	if (info->fl_undef == FA)
 		fl_may |= FA;	/* and, or, xor, test: 0 in every processor */
-	if (in->op[in->nopnds - 1].kind == OPND_imm && shift(in->id)) {
+	if (shift(in->id) && in->op[in->nopnds - 1].kind == OPND_imm) {
 		uint64_t count = in->imm & (in->op[0].size == 8 ? 63 : 31);
 
 		if (count == 1)
