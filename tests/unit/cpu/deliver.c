@@ -124,6 +124,26 @@ bad_gates(void)
 	}
 }
 
+/* INT3 and INTO ask the gate's DPL, exceptions and INT1 do not. */
+static void
+who_asks_the_gate(void)
+{
+	struct cpu *c = machine(MODE_prot32, 3);
+
+	idt(VEC_bp, SEL_code32, HANDLER, INT_GATE32, 0);
+	idt(VEC_of, SEL_code32, HANDLER, INT_GATE32, 0);
+	idt(VEC_db, SEL_code32, HANDLER, INT_GATE32, 0);
+	CHECK_FAULT(cpu_int3(c, CODE + 1), VEC_gp, VEC_bp * 8 + 2);
+	c->r.rflags |= rflags_of_MASK;
+	CHECK_FAULT(cpu_into(c, CODE + 1), VEC_gp, VEC_of * 8 + 2);
+	CHECK_EQ(cpu_icebp(c, CODE + 1), OK);
+	CHECK_EQ(c->cpl, 0);
+	CHECK_EQ(on_stack(0, 4), CODE + 1);
+	c = machine(MODE_prot32, 3);
+	CHECK_EQ(cpu_into(c, CODE + 1), OK);	/* OF clear: on to the next */
+	CHECK_EQ(c->r.rip, CODE + 1);
+}
+
 /* The inner stack of the TSS, one fault for each way it can be wrong. */
 static void
 bad_inner_stacks(void)
@@ -152,6 +172,8 @@ bad_inner_stacks(void)
 	idt(0x40, SEL_code32, HANDLER, INT_GATE32 | DPL3, 0);
 	c->r.tr_limit = 8;
 	CHECK_FAULT(cpu_int(c, 0x40, CODE + 2), VEC_ts, SEL_tss);
+	c->r.tr_limit = 9;					/* ESP0 and SS0, no more */
+	CHECK_EQ(cpu_int(c, 0x40, CODE + 2), OK);
 	c = machine(MODE_prot32, 3);
 	idt(0x40, SEL_code32, HANDLER, INT_GATE32 | DPL3, 0);
 	gdt(SEL_test, desc_bits(0, 0xfff, 0x93 | A_db)); /* too small for the frame */
@@ -187,7 +209,9 @@ long_mode(void)
 	CHECK_EQ(on_stack(3, 8), STACK0 - 4);
 	c = machine(MODE_long64, 0);
 	idt(VEC_nmi, SEL_code64, HANDLER, INT_GATE32, 1);
+	c->r.activity = ACTIVITY_hlt;
 	CHECK_EQ(deliver(EVENT_nmi, VEC_nmi, false, 0, 0), OK);
+	CHECK_EQ(c->r.activity, ACTIVITY_run);
 	CHECK_EQ(c->r.rsp, IST1 - 40);
 	CHECK_EQ(c->r.ss, SEL_data32);
 	CHECK_EQ(c->r.nmi_blocked, 1);
@@ -278,6 +302,11 @@ virtual_8086(void)
 	CHECK_EQ(rflags_vif(&c->r), 0);
 	put(TSS + 0x68 + 0x21 / 8, 0xff, 1);
 	CHECK_FAULT(cpu_int(c, 0x21, 0x102), VEC_gp, 0);
+	/* The redirection map must lie in the TSS, before the I/O map. */
+	put(TSS + 0x66, 0x1f, 2);
+	CHECK_FAULT(cpu_int(c, 0x21, 0x102), VEC_gp, 0);
+	put(TSS + 0x66, 0x3000 + 0x20, 2);
+	CHECK_FAULT(cpu_int(c, 0x21, 0x102), VEC_gp, 0);
 	/* A handler that is not at level 0. */
 	c = machine(MODE_v86, 3);
 	c->r.rflags |= rflags_iopl_MASK;
@@ -307,6 +336,7 @@ main(void)
 	RUN(protected_inner);
 	RUN(protected_same_level);
 	RUN(bad_gates);
+	RUN(who_asks_the_gate);
 	RUN(bad_inner_stacks);
 	RUN(long_mode);
 	RUN(double_faults);

@@ -118,6 +118,8 @@ syscall_long(void)
 	CHECK_EQ(c->r.rflags, 2);
 	CHECK_EQ(c->r.cs, 0x10);
 	CHECK_EQ(c->r.ss, 0x18);
+	CHECK_EQ(c->r.cs_attr, 0xa09b);
+	CHECK_EQ(c->r.ss_attr, 0xc093);
 	CHECK_EQ(c->cpl, 0);
 	CHECK_EQ(cpu_sysret(c, 8), OK);
 	CHECK_EQ(c->r.cs, 0x33);
@@ -178,7 +180,9 @@ sysenter(void)
 	c->r.ia32_sysenter_esp = 0x9000;
 	c->r.ia32_sysenter_eip = 0x81000000;
 	CHECK_FAULT(cpu_sysexit(c, 4), VEC_gp, 0);
+	c->r.rflags |= rflags_if_MASK | rflags_df_MASK | 1;
 	CHECK_EQ(cpu_sysenter(c), OK);
+	CHECK_EQ(c->r.rflags, 0x403);
 	CHECK_EQ(c->r.cs, 8);
 	CHECK_EQ(c->r.ss, 0x10);
 	CHECK_EQ(c->r.rsp, 0x9000);

@@ -123,6 +123,12 @@ refused(void)
 	CHECK_FAULT(cpu_jmp_far(c, SEL_tss_b, 0, 4, CODE + 7), VEC_np, SEL_tss_b);
 	gdt(SEL_tss_b, desc_bits(TSS_B, 0x67, 0x89));
 	CHECK_FAULT(cpu_jmp_far(c, SEL_tss_b | 3, 0, 4, CODE + 7), VEC_gp, SEL_tss_b);
+	c->r.tr_limit = 0x66;			/* the old one must hold its registers, too */
+	CHECK_FAULT(cpu_jmp_far(c, SEL_tss_b, 0, 4, CODE + 7), VEC_ts, SEL_tss);
+	c->r.tr_limit = 0x67;
+	bad_page(TSS);
+	CHECK_FAULT(cpu_jmp_far(c, SEL_tss_b, 0, 4, CODE + 7), VEC_pf, 2);
+	c->r.cr0 &= ~cr0_pg_MASK;
 	bad_page(TSS_B);
 	CHECK_FAULT(cpu_jmp_far(c, SEL_tss_b, 0, 4, CODE + 7), VEC_pf, 0);
 }

@@ -243,7 +243,11 @@ real_and_v86(void)
 {
 	struct cpu *c = machine(MODE_real, 0);
 
+	c->r.cs_limit = 0x1ffff;		/* kept, as all of the hidden part but the base */
 	CHECK_EQ(cpu_call_far(c, 0x2000, 0x30, 2, 0x105), OK);
+	CHECK_EQ(c->r.cs_limit, 0x1ffff);
+	CHECK_EQ(c->r.cs_attr, 0x93);
+	c->r.cs_limit = 0xffff;
 	CHECK_EQ(c->r.cs_base, 0x20000);
 	CHECK_EQ(get(0x7ffe, 2), 0x1000);
 	CHECK_EQ(get(0x7ffc, 2), 0x105);
@@ -257,6 +261,7 @@ real_and_v86(void)
 	FRAME(2, 0x1234, 0x5678, 0xffff & ~0x3000);
 	CHECK_EQ(cpu_iret(c, 2, 0), OK);
 	CHECK_EQ(c->r.cs_base, 0x56780);
+	CHECK_EQ(c->r.cs_attr, 0xf3);
 	CHECK_EQ(rflags_iopl(&c->r), 3);
 	CHECK_EQ(c->mode, MODE_v86);
 }
