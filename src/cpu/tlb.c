@@ -9,9 +9,15 @@
  * global ones, which the architecture allows whatever NOFLUSH says.
  */
 #include "cpu/paging.h"
-#include <string.h>
 
 enum { ARRAYS = 2 * TLB_VIEWS + CODE_VIEWS, LARGE_SHIFT = 21 };
+
+/* No memset here: it uses vector registers, which may be the guest's. */
+static void
+zero(void *at, size_t size)
+{
+	__asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(0) : "memory");
+}
 
 /* One of the arrays: its tags stand `stride` words apart. */
 struct array {
@@ -167,7 +173,7 @@ forget_code(struct cpu *c, bool globals)
 			c->remaps[v]++;
 		s->local = false;
 		if (globals || !s->global)
-			memset(s, 0, sizeof(*s));
+			zero(s, sizeof(*s));
 	}
 }
 
@@ -215,7 +221,7 @@ tlb_flush_all(struct cpu *c, bool globals)
 		drop_all(&a, globals);
 	}
 	if (globals)
-		memset(c->paging_state->large_seen, 0, sizeof(c->paging_state->large_seen));
+		zero(c->paging_state->large_seen, sizeof(c->paging_state->large_seen));
 	forget_code(c, globals);
 	tell(c, globals ? FLUSH_all : FLUSH_nonglobal, 0);
 }
@@ -264,7 +270,7 @@ tlb_init(struct cpu *c)
 
 	for (i = 0; i < ARRAYS; i++) {
 		a = array_at(c, i);
-		memset(a.notes, 0, sizeof(*a.notes));
+		zero(a.notes, sizeof(*a.notes));
 		for (n = 0; n < TLB_ENTRIES; n++)
 			a.tag[n * a.stride] = TLB_EMPTY;
 	}
