@@ -203,7 +203,7 @@ guest_exception(struct state *o)
 static void
 guest_done(const struct test_case *t, struct state *o)
 {
-	bool halted = o->vec == VEC_gp && o->error == 0, fetch = o->vec == VEC_pf && o->cr2 == o->rip;
+	bool halted = o->vec == VEC_gp && o->error == 0, fetch = o->vec == VEC_pf && o->cr2 == code_lin(t, o->rip);
 
 	if (o->rip - t->s.rip < t->len || !(halted || fetch))
 		return;
