@@ -820,4 +820,5 @@ show(struct program *p, const char *why)
 	printf("# what is left of it: %s differs\n", why == NULL ? "nothing" : why);
 	show_code(p);
 	show_state(p);
+	fflush(stdout);
 }
