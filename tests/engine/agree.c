@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/engine/agree.c - thousands of random programs on two engines. usage: agree [programs] [seed] */
-#include "engine/agree.h"
+#include "engine/agree_show.h"
 
 static unsigned long programs = 4000;
 static uint64_t seed = 1;

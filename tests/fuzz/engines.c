@@ -4,7 +4,7 @@
  * The bytes are what tests/engine/agree.h draws its decisions from. A difference is printed and ends
  * the run.
  */
-#include "engine/agree.h"
+#include "engine/agree_show.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
