@@ -43,7 +43,6 @@ LIGHT := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-fno-tree-loop-dist
 $B/src/engine/bt/%.o: CFLAGS += $(LIGHT)
 $B/src/cpu/%.o: CFLAGS += $(LIGHT)
 $B/src/mem/%.o: CFLAGS += $(LIGHT)
-$(filter-out $B/src/engine/interp/fpu%,$(filter $B/src/engine/interp/%,$(OBJ))): CFLAGS += $(LIGHT)
 
 $B/%.o: %.c
 	@mkdir -p $(@D)

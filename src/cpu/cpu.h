@@ -159,9 +159,6 @@ struct cpu {
 	/* Set by an engine that keeps translations by linear address: called on the vCPU's thread by
 	 * tlb_flush_page and tlb_flush_all (and a CR3 write that keeps the TLB, as FLUSH_nonglobal). */
 	void (*flushed)(struct cpu *c, enum tlb_flush what, uint64_t lin);
-	/* Set by an engine that keeps the guest's vector state in the host's registers: moves it to `fpu`.
-	 * Called before code that may use those registers (cpu_vectors_out); may find nothing to do. */
-	void (*vectors_out)(struct cpu *c);
 	/* Set by an engine that keeps copies of code beside the interpreter's: whether it has some of
 	 * the page of gpa. From any thread, under interp_code_lock. */
 	bool (*holds_code)(const struct cpu *c, gpa_t gpa);
@@ -194,13 +191,6 @@ int cpu_raise_db(struct cpu *c, uint64_t dr6_bits);			/* as a fault */
  * switches stacks and tasks, folds double faults. FAULT means triple fault: shutdown.
  * For faults r.rip is the faulting instruction, for traps and INT n already the next. */
 int MUST_CHECK cpu_deliver(struct cpu *c);
-
-static inline void
-cpu_vectors_out(struct cpu *c)
-{
-	if (c->vectors_out != NULL)
-		c->vectors_out(c);
-}
 
 static inline void
 cpu_ask(struct cpu *c, uint32_t what)

@@ -464,12 +464,6 @@ flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
 }
 
 static void
-vectors_out(struct cpu *c)
-{
-	bt_fpu_unload(c->bt);
-}
-
-static void
 code_written(void *ctx, gpa_t gpa, size_t len)
 {
 	struct bt_state *bt = ctx;
@@ -499,7 +493,6 @@ bt_close(struct cpu *c)
 	if (bt == NULL)
 		return;
 	c->flushed = NULL;
-	c->vectors_out = NULL;
 	c->holds_code = NULL;
 	if (c->ops == &bt->ops)
 		c->ops = bt->lower;
@@ -548,7 +541,6 @@ bt_open(struct cpu *c)
 	bt->watcher.ctx = bt;
 	mem_watch(c->mem, &bt->watcher);
 	c->flushed = flushed;
-	c->vectors_out = vectors_out;
 	c->holds_code = bt_holds;
 	return 0;
 }

@@ -259,7 +259,6 @@ blocks_drop_written(struct cpu *c)
 	unsigned n, i, dropped = 0;
 	bool left;
 
-	cpu_vectors_out(c);
 	pthread_mutex_lock(&it->lock);
 	n = it->nwritten;
 	memcpy(w, it->written, sizeof(w));
@@ -464,7 +463,6 @@ block_build(struct cpu *c, gpa_t gpa, const uint8_t *page, unsigned key, struct 
 	struct insn in;
 	int res = 0;
 
-	cpu_vectors_out(c);		/* the decoder and libc may use them */
 	if (it->arena_used + BLOCK_MOST > it->arena_size)
 		blocks_flush(it);
 	if (left < avail)

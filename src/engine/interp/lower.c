@@ -156,7 +156,6 @@ HANDLER(exec_flow)
 
 HANDLER(fpu)
 {
-	cpu_vectors_out(c);
 	return iop_exec(c, op, fpu_exec);
 }
 

@@ -52,25 +52,6 @@ dest_lin(struct str *s, unsigned acc, uint64_t *lin)
 	return offset_lin(s->c, SEG_es, offset_cut(s->in, s->c->r.rdi), s->size, acc, lin);
 }
 
-/* 1, 2, 4 or 8 bytes, without libc: it may use vector registers. */
-static void
-copy_element(void *to, const void *from, unsigned size)
-{
-	switch (size) {
-	case 1:
-		memcpy(to, from, 1);
-		break;
-	case 2:
-		memcpy(to, from, 2);
-		break;
-	case 4:
-		memcpy(to, from, 4);
-		break;
-	default:
-		memcpy(to, from, 8);
-	}
-}
-
 static int MUST_CHECK
 get(struct str *s, uint64_t lin, uint64_t *val)
 {
@@ -79,7 +60,7 @@ get(struct str *s, uint64_t lin, uint64_t *val)
 	*val = 0;
 	if (p == NULL)
 		return lin_read_slow(s->c, lin, val, s->size, ACC_read);
-	copy_element(val, p, s->size);
+	memcpy(val, p, s->size);
 	return OK;
 }
 
@@ -90,7 +71,7 @@ put(struct str *s, uint64_t lin, uint64_t val)
 
 	if (p == NULL)
 		return lin_write_slow(s->c, lin, &val, s->size, ACC_write);
-	copy_element(p, &val, s->size);
+	memcpy(p, &val, s->size);
 	return OK;
 }
 
@@ -133,7 +114,6 @@ movs_run(struct str *s)
 	/* A copy onto what it has yet to read repeats a pattern: element by element. */
 	if (dst > src && dst < src + bytes)
 		return 0;
-	cpu_vectors_out(c);
 	memmove(dst, src, bytes);
 	return n;
 }
@@ -151,7 +131,6 @@ stos_run(struct str *s)
 	dst = iop_write_ptr(c, to, 1);
 	if (n < 2 || dst == NULL)
 		return 0;
-	cpu_vectors_out(c);
 	if (s->size == 1 || val == 0)
 		memset(dst, (uint8_t)val, n * s->size);
 	else
