@@ -216,6 +216,7 @@ light(struct bt_state *bt, const struct bt_exit *x)
 	switch (bt_light(c, &bt->light[x->patch])) {
 	case LIGHT_done:
 		bt->stats.light++;
+		bt->stats.lights[x->insn_id]++;
 		c->retired++;
 		return false;
 	case LIGHT_fault:

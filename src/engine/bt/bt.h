@@ -86,7 +86,7 @@ enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
 
 struct bt_stats {
 	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_failed, fills_slow, delivered, light, light_refused,
-		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT];
+		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
 };
 
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */

@@ -228,7 +228,10 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	}
 	retry = e->p;
 	tr_address(t, in, tr_next(t, i), S0);
-	e_rorx32(e, S1, S0, INDEX_SHIFT);
+	if (in->index == INSN_NOREG && in->disp == 0 && !homed && !seg && in->asize == 8 && in->base < INSN_RIP)
+		e_rorx32(e, S1, tr_host(in->base), INDEX_SHIFT);	/* one step less to wait for */
+	else
+		e_rorx32(e, S1, S0, INDEX_SHIFT);
 	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
 	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
@@ -260,4 +263,56 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	if (base != NOREG)
 		e_alu(e, true, ALU_add, S1, rm_reg(base));
 	return rm_sum(S1, in->index, in->scale, (int32_t)in->disp);
+}
+
+/* ---- rep movs, rep stos: inline while each side stays in one page, else by C ---- */
+
+/* S1 = delta of the page of `reg`, when rCX elements of size bytes from there lie in it. */
+static void
+string_check(struct tr *t, int reg, unsigned size, bool write)
+{
+	unsigned shift = (unsigned)__builtin_ctz(size);
+	size_t table = tlb_at(t, write);
+	struct emit *e = &t->e;
+
+	e_mov(e, S0, reg);
+	e_rorx32(e, S1, S0, INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
+	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
+	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - 1);
+	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));
+	e_lea(e, true, S0, rm_sum(S0, RCX, shift, 0));		/* rCX is at most a page's: no overflow */
+	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE);
+	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));
+	e_load(e, S1, rm_gs(S1, table + DELTA));
+}
+
+void
+tr_string(struct tr *t, struct tr_insn *i)
+{
+	struct rm hold = rm_abs(bt_abs(&t->bt->hold));
+	bool move = i->in.id == INSN_movs;
+	unsigned size = i->in.op[0].size;
+	struct emit *e = &t->e;
+
+	tr_flags_clobber(t, i);
+	e_alu_imm(e, true, ALU_cmp, rm_reg(RCX), PAGE_SIZE / (int32_t)size);
+	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));
+	if (move) {
+		string_check(t, RSI, size, false);
+		e_store(e, hold, S1);
+	}
+	string_check(t, RDI, size, true);
+	e_alu(e, true, ALU_add, RDI, rm_reg(S1));
+	if (move)
+		e_alu(e, true, ALU_add, RSI, hold);
+	if (size == 2)
+		e8(e, 0x66);
+	e8(e, 0xf3);
+	if (size == 8)
+		e8(e, 0x48);
+	e8(e, (move ? 0xa4 : 0xaa) | (size != 1));
+	e_alu(e, true, ALU_sub, RDI, rm_reg(S1));
+	if (move)
+		e_alu(e, true, ALU_sub, RSI, hold);
 }

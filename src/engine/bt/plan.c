@@ -50,6 +50,13 @@ kind_of_integer(const struct tr *t, const struct tr_insn *i)
 		return TK_plain;
 	case INSN_lea:
 		return in->osize == 2 ? TK_interp : TK_lea;
+	case INSN_mov_from_seg:
+		return in->op[0].kind == OPND_reg && in->op[0].size >= 4 ? TK_segsel : TK_interp;
+	case INSN_movs: case INSN_stos:
+		if (!(in->prefixes & PFX_rep) || (in->prefixes & PFX_repne) || in->asize != 8 || (t->mode & BM_counted) ||
+		    (in->id == INSN_movs && (in->seg == SEG_fs || in->seg == SEG_gs)))
+			return TK_interp;
+		return TK_string;
 	case INSN_swapgs:
 		return t->mode & BM_user ? TK_interp : TK_swapgs;
 	case INSN_cli:
@@ -87,6 +94,8 @@ kind_of_flow(const struct insn *in)
 		return in->osize != 8 || op != OPND_reg ? TK_interp : TK_pop;
 	case INSN_leave:
 		return TK_leave;
+	case INSN_pushf:
+		return in->osize != 8 ? TK_interp : TK_pushf;
 	default:
 		return TK_interp;
 	}

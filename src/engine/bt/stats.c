@@ -2,9 +2,9 @@
 /* engine/bt/stats.c - what the translator counted, for `--stats`. */
 #include "engine/bt/bt.h"
 
-/* Instructions that were interpreted, most frequent first, as far as there is room. */
+/* Instructions counted in `of`, most frequent first, as far as there is room. */
 static unsigned
-fallbacks(const struct bt_state *bt, struct counter *out, unsigned n, unsigned max)
+by_name(const uint64_t *of, struct counter *out, unsigned n, unsigned max)
 {
 	uint64_t limit = UINT64_MAX, best;
 	unsigned id, pick;
@@ -13,8 +13,8 @@ fallbacks(const struct bt_state *bt, struct counter *out, unsigned n, unsigned m
 		best = 0;
 		pick = INSN__COUNT;
 		for (id = 0; id < INSN__COUNT; id++) {
-			if (bt->stats.interp[id] > best && bt->stats.interp[id] < limit) {
-				best = bt->stats.interp[id];
+			if (of[id] > best && of[id] < limit) {
+				best = of[id];
 				pick = id;
 			}
 		}
@@ -41,9 +41,15 @@ bt_counters(const struct cpu *c, struct counter *out, unsigned max)
 		{ "bt interpreted", s->steps }, { "bt faults delivered", s->delivered }, { "bt light helpers", s->light }, { "bt light refused", s->light_refused }, { "bt not translatable", s->nomode },
 		{ "bt mapping flushes", s->flushed }, { "bt exits unlinked", s->unlinked },
 	};
+	enum { MOST = 20 };
 	unsigned n = 0;
 
 	for (; n < sizeof(all) / sizeof(*all) && n < max; n++)
 		out[n] = all[n];
-	return fallbacks(bt, out, n, max);
+	if (n < max)
+		out[n++] = (struct counter){ "-- light helpers --", s->light };
+	n = by_name(s->lights, out, n, n + MOST < max ? n + MOST : max);
+	if (n < max)
+		out[n++] = (struct counter){ "-- interpreted --", s->steps };
+	return by_name(s->interp, out, n, max);
 }

@@ -10,7 +10,7 @@ enum tr_kind {
 	TK_interp,	/* leave, interpret it, go on behind it */
 	TK_plain,	/* re-encode, with its memory operand checked */
 	TK_nothing, TK_lea, TK_push, TK_pop, TK_leave, TK_jcc, TK_loop, TK_jmp, TK_call, TK_jmp_reg, TK_call_reg,
-	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc
+	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_string
 };
 
 enum tr_flags { FL_native, FL_saved };
@@ -69,6 +69,7 @@ struct tr {
 void tr_plan(struct tr *t, unsigned start);
 /* memory operands: memop.c */
 struct rm tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single);
+void tr_string(struct tr *t, struct tr_insn *i);
 struct rm tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size);
 void tr_flags_clobber(struct tr *t, struct tr_insn *i);
 void tr_flags_save(struct tr *t, int tmp);

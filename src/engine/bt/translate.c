@@ -97,7 +97,10 @@ one(struct tr *t, struct tr_insn *i)
 	case TK_leave:
 		tr_leave(t, i);
 		break;
-	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc:
+	case TK_string:
+		tr_string(t, i);
+		break;
+	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc: case TK_pushf: case TK_segsel:
 		tr_system(t, i);
 		break;
 	default:

@@ -182,7 +182,15 @@ other(void)
 	bool mem = rnd(2);
 	unsigned w = rnd(2);
 
-	switch (rnd(11)) {
+	switch (rnd(12)) {
+	case 11:	/* rep movs, rep stos within the data and beyond a page */
+		if (base == 1 || base == 6 || base == 7 || idx == 1 || idx == 6 || idx == 7)
+			break;
+		b(0xbe), imm32(DATA + rnd(0x3000));
+		b(0xbf), imm32(DATA + rnd(0x3000));
+		b(0xb9), imm32(rnd(40));
+		b(0xf3), b(w ? 0x48 : 0x40), b((rnd(2) ? 0xa4u : 0xaau) | rnd(2));
+		break;
 	case 9: b(0x40 | (rm >= 8)); b(0xb0 | (unsigned)(rm & 7)); b(rnd(256)); break;
 	case 10: b(0x40 | (rm >= 8)); b(0xb8 | (unsigned)(rm & 7)); imm32(rnd(0x7fffffff)); break;
 	case 0: b(simple[rnd(8)]); break;
