@@ -12,6 +12,11 @@ CFLAGS_tsan    := -O1 -fsanitize=thread
 CFLAGS_cov     := -O0 --coverage
 CFLAGS_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 
+# How many times longer tests may take.
+SLOW_asan := CHECK_SLOW=10
+SLOW_tsan := CHECK_SLOW=20
+SLOW_cov  := CHECK_SLOW=4
+
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
 CFLAGS := -std=gnu11 -g $(CFLAGS_$(MODE)) -fno-strict-aliasing -fno-omit-frame-pointer -pthread $(WARN)
 CPPFLAGS := -Iinclude -Isrc -D_GNU_SOURCE -DREGENT_VERSION='"$(VERSION)"' -MMD -MP
@@ -75,7 +80,7 @@ check-kvm: packages
 	@KVM_CHECK=1 tests/kvm/run-kvm
 
 test: $B/regent $(TESTS)
-	@B=$B tools/check $(TESTS)
+	@B=$B $(SLOW_$(MODE)) tools/check $(TESTS)
 
 clean:
 	rm -rf build

@@ -13,6 +13,7 @@ import time
 
 REGENT = os.path.join(os.environ.get("B", "build"), "regent")
 LOAD = 0x200000
+SLOW = int(os.environ.get("CHECK_SLOW", "1"))     # how many times longer than usual it may take
 failures = 0
 
 
@@ -70,7 +71,7 @@ def run(*args, timeout=60, stdin=subprocess.DEVNULL):
     """(status, stdout, stderr); status is "timeout" when it had to be ended."""
     p = subprocess.Popen([REGENT, *args], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        out, err = p.communicate(timeout=timeout)
+        out, err = p.communicate(timeout=timeout * SLOW)
         return p.returncode, out.decode(errors="replace"), err.decode(errors="replace")
     except subprocess.TimeoutExpired:
         p.kill()
@@ -106,13 +107,13 @@ class Window:
         return bool(ready)
 
     def expect(self, what, seconds=20):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         while what not in self.text and time.monotonic() < end:
             self.read(0.1)
         return what in self.text
 
     def wait_raw(self, seconds=10):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         while time.monotonic() < end:
             if not termios.tcgetattr(self.slave)[3] & termios.ICANON:
                 return True
@@ -123,7 +124,7 @@ class Window:
         os.write(self.master, text)
 
     def restored(self, seconds=3):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         while time.monotonic() < end:
             if termios.tcgetattr(self.slave) == self.before:
                 return True
@@ -132,7 +133,7 @@ class Window:
 
     def wait(self, seconds=10):
         """The exit status, negative for a signal, None when it still runs."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
