@@ -13,7 +13,7 @@
 static struct rig *twin[2];		/* the translator's, the interpreter's */
 static volatile sig_atomic_t ticks;
 
-enum { TICK_US = 5000, TICKS_MAX = 20, STEPS = 3000 };
+enum { TICK_US = 5000, TICKS_MAX = 20, STEPS = 200000 };
 
 static void
 tick(int sig)
