@@ -260,7 +260,8 @@ guest_run(const struct test_case *t, struct state *o)
 	c->r.rflags = t->s.rflags;
 	c->fpu = t->s.fpu;
 	c->r.cr2 = 0;
-	if (gst.whole)
+	/* A 16-bit branch may go where nothing is mapped: its target must not be fetched. */
+	if (gst.whole && !(t->mode == ISA_16 && (insn_info[t->in.id].flags & IF_branch)))
 		guest_run_whole(t);
 	else
 		guest_run_step(t);
