@@ -554,6 +554,7 @@ bt_nothing(struct cpu *c, uint32_t groups)
 }
 
 const struct engine bt_engine = {
-	.name = "bt", .model = "regent-bt-v1", .software = true, .open = bt_open, .close = bt_close, .store = bt_nothing, .fetch = bt_nothing,
+	.name = "bt", .model = "regent-bt-v1", .software = true, .open = bt_open, .close = bt_close,
+	.store = bt_nothing, .fetch = bt_nothing,
 	.run = bt_run, .step = bt_step, .counters = bt_counters,
 };

@@ -159,7 +159,9 @@ decode_straddling(struct tr *t, unsigned off, struct tr_insn *i)
 	const uint8_t *bytes;
 	struct insn in;
 
-	if (off >= PAGE_SIZE || here >= 15 || t->bt->npages + 1 >= PAGES_MAX || (second = bt_page_at(t->bt, t->pg->vpage + PAGE_SIZE)) == NULL)
+	if (off >= PAGE_SIZE || here >= 15 || t->bt->npages + 1 >= PAGES_MAX)
+		return false;
+	if ((second = bt_page_at(t->bt, t->pg->vpage + PAGE_SIZE)) == NULL)
 		return false;
 	tr_hold(t->bt, second);
 	bytes = mem_get(t->c->mem, second->gpa, PAGE_SIZE);

@@ -38,7 +38,9 @@ bt_counters(const struct cpu *c, struct counter *out, unsigned max)
 		{ "bt entries", s->entries }, { "bt links", s->links }, { "bt indirect misses", s->indirect },
 		{ "bt polls taken", s->polls }, { "bt TLB fills", s->fills }, { "bt TLB fills refused", s->fills_failed },
 		{ "bt TLB page walks", s->fills_slow }, { "bt FPU loads", s->fpu_loads }, { "bt host faults", s->host_faults },
-		{ "bt interpreted", s->steps }, { "bt faults delivered", s->delivered }, { "bt light helpers", s->light }, { "bt light refused", s->light_refused }, { "bt not translatable", s->nomode },
+		{ "bt interpreted", s->steps }, { "bt faults delivered", s->delivered },
+		{ "bt light helpers", s->light }, { "bt light refused", s->light_refused },
+		{ "bt not translatable", s->nomode },
 		{ "bt mapping flushes", s->flushed }, { "bt exits unlinked", s->unlinked },
 	};
 	enum { MOST = 20 };
