@@ -351,7 +351,7 @@ regent_start(struct regent_vm *v)
 		return -REGENT_E_state;
 	if (v->gdb_where != NULL &&
 	    (v->gdb = gdb_open(v->vm, v->gdb_where, err, sizeof(err))) == NULL) {
-		snprintf(v->error, sizeof(v->error), "--gdb: %s", err);
+		snprintf(v->error, sizeof(v->error), "%s", err);
 		return start_fail(v, REGENT_E_usage, NULL);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &v->start);

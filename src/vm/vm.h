@@ -85,7 +85,6 @@ struct vm {
 	void (*on_debug)(void *ctx, struct vcpu *vc, const struct vexit *x);
 	void *on_debug_ctx;
 	void *machine;				/* machine/pc.c's own */
-	void (*machine_reset)(struct vm *vm);	/* unused until a guest may reboot */
 };
 
 struct vm_config {
