@@ -344,6 +344,8 @@ run(struct cpu *c, struct vexit *x)
 		flags_in(bt);
 		bt->stats.entries++;
 		why = bt->enter(entry);
+		if (!BT_LIGHT_C)
+			bt_fpu_unload(bt);
 		flags_out(bt);
 		step = left(bt, why);
 		if (step && c->r.rip == start)
@@ -386,10 +388,8 @@ is_canonical(uint64_t lin)
 	return (uint64_t)((int64_t)(lin << SHIFT) >> SHIFT) == lin;
 }
 
-/* A TLB check failed: make the entry. Nonzero: the instruction must be interpreted (a fault, a
- * device, a page with code, an access across pages). */
-uint64_t
-bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
+static uint64_t
+fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 {
 	struct cpu *c = bt->c;
 	struct tlb *tlb = &c->tlb[c->tlb_view];
@@ -413,6 +413,22 @@ bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 	bt->stats.fills_failed++;
 	bt_side_find(bt, pc, &c->r.rip, &saved);
 	return 1;
+}
+
+/* A TLB check failed: make the entry. Nonzero: the instruction must be interpreted (a fault, a
+ * device, a page with code, an access across pages). */
+uint64_t
+bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
+{
+	bool live = !BT_LIGHT_C && bt->fpu_live;
+	uint64_t res;
+
+	if (live)
+		bt_fpu_unload(bt);
+	res = fill(bt, lin, info, pc);
+	if (live)
+		bt_fpu_load(bt);
+	return res;
 }
 
 /* ---- what others tell ---- */

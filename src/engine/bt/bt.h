@@ -16,6 +16,11 @@ enum {
 	HOMED_FIRST = 13	/* guest registers from here on have no host register */
 };
 
+/* C called from translated code leaves vector registers alone; a sanitizer's library may not. */
+#ifndef BT_LIGHT_C
+#define BT_LIGHT_C 1
+#endif
+
 /* ---- modes: what a block's translation depends on beside its bytes and addresses ---- */
 enum bt_mode {
 	BM_code32 = 1 << 0,	/* flat 32-bit code; else 64-bit */
