@@ -43,11 +43,12 @@ $B/regent: $(filter $B/src/cli/%,$(OBJ)) $B/libregent.a
 $B/libregent.a: $(LIB:%.c=$B/%.o)
 	rm -f $@ && $(AR) qcs $@ $^
 
+NO_HOOKS := -fno-sanitize-coverage=trace-cmp,indirect-calls,stack-depth
+
 # The guest's vector registers stay in the host's while these run.
 LIGHT := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns)
 # The sanitizers' libraries use them, though, and so do libFuzzer's hooks (its counters do not).
 LIGHT += $(if $(filter asan tsan fuzz,$(MODE)),-DBT_LIGHT_C=0) $(if $(filter fuzz,$(MODE)),$(NO_HOOKS))
-NO_HOOKS := -fno-sanitize-coverage=trace-cmp,indirect-calls,stack-depth
 $B/src/engine/bt/%.o: CFLAGS += $(LIGHT)
 $B/src/cpu/%.o: CFLAGS += $(LIGHT)
 $B/src/mem/%.o: CFLAGS += $(LIGHT)
