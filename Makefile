@@ -30,7 +30,7 @@ TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -n
 # As many jobs as processors, unless told otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all run check check-kvm bench test fuzz clean packages
+.PHONY: all run check check-kvm bench bench-programs test fuzz clean packages
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -75,6 +75,10 @@ bench: packages
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 	@tools/bench $(BENCH)
 
+bench-programs: packages
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent
+	@tools/bench --programs $(BENCH)
+
 # make fuzz [SECONDS=n] [TARGETS="decode engines"]
 fuzz: packages
 	@tests/fuzz/run-fuzz $(or $(SECONDS),60) $(TARGETS)
@@ -89,4 +93,4 @@ test: $B/regent $(TESTS)
 clean:
 	rm -rf build
 
--include $(shell find $B -name '*.d' 2>/dev/null)
+-include $(shell find $B/src $B/tests -name '*.d' 2>/dev/null)

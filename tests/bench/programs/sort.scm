@@ -1,0 +1,16 @@
+; Scheme: byte code made native just in time, a conservative collector of garbage.
+(define n (string->number (cadr (command-line))))
+(define (numbers k x)
+  (if (= k 0) '() (cons x (numbers (- k 1) (modulo (+ (* x 1103515245) 12345) 2147483648)))))
+(define (merge-lists a b)
+  (cond ((null? a) b) ((null? b) a)
+        ((< (car a) (car b)) (cons (car a) (merge-lists (cdr a) b)))
+        (else (cons (car b) (merge-lists a (cdr b))))))
+(define (halves l)
+  (let loop ((l l) (a '()) (b '())) (if (null? l) (cons a b) (loop (cdr l) (cons (car l) b) a))))
+(define (sorted l)
+  (if (or (null? l) (null? (cdr l))) l
+      (let ((h (halves l))) (merge-lists (sorted (car h)) (sorted (cdr h))))))
+(let ((l (sorted (numbers n 7))))
+  (display (list (length l) (car l) (list-ref l (quotient n 2)))))
+(newline)
