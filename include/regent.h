@@ -46,6 +46,10 @@ struct regent_config {
 	const char *gdb;		/* "unix:PATH" or "tcp:127.0.0.1:PORT"; NULL: none */
 	uint64_t bt_cache;		/* bytes of code cache; 0: default */
 	const char *boot;		/* "auto", "linux", "decompress", "pvh", "multiboot"; NULL: auto */
+	const char *const *disks;	/* "FILE[,ro][,io=auto|uring|threads]"; NULL-terminated; NULL: none */
+	const char *const *nets;	/* "user[,hostfwd=tcp:ADDR:PORT-[ADDR]:PORT][,mac=MAC]", "tap=NAME[,mac=MAC]" */
+	int rng;			/* 1: a source of entropy */
+	const char *name;		/* of the machine: MAC addresses come from it; NULL: "regent" */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \

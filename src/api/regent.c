@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api/regent.c - the library's virtual machine: config in, one struct vm with its console out. */
 #include "api/api.h"
+#include "api/devices.h"
 #include "control/gdb.h"
 #include "cpu/access.h"
 #include "cpu/sysreg.h"
@@ -282,7 +283,7 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 		LOG(cpu, warn, "this host lacks what the CPU model has: %s", v->vm->lost);
 	if (machine_build(v->vm, &mc, err, sizeof(err)) != 0)
 		return regent_open_fail(REGENT_E_host, "--machine", err);
-	return 0;
+	return devices_open(v->vm, cfg, open_error, sizeof(open_error));
 }
 
 static int

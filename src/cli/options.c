@@ -27,7 +27,11 @@ enum option_id {
 	OPT_counted_clock,
 	OPT_engines,
 	OPT_limit,
-	OPT_compare_memory
+	OPT_compare_memory,
+	OPT_disk,
+	OPT_net,
+	OPT_rng,
+	OPT_name
 };
 
 static const struct option options[] = {
@@ -51,6 +55,10 @@ static const struct option options[] = {
 	{ "engines",     required_argument, NULL, OPT_engines     },
 	{ "limit",       required_argument, NULL, OPT_limit       },
 	{ "compare-memory", required_argument, NULL, OPT_compare_memory },
+	{ "disk",        required_argument, NULL, OPT_disk        },
+	{ "net",         required_argument, NULL, OPT_net         },
+	{ "rng",         no_argument,       NULL, OPT_rng         },
+	{ "name",        required_argument, NULL, OPT_name        },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -105,6 +113,16 @@ parse_sized(const char *option, uint64_t *val, bool suffix, const char *example)
 			example);
 }
 
+/* One more of those that may be repeated. */
+static int
+add_device(const char *option, const char **list, unsigned *n)
+{
+	if (*n == DEVICES_MAX)
+		return cli_fail(STATUS_usage, "%s %s: is one too many; at most %d", option, optarg, DEVICES_MAX);
+	list[(*n)++] = optarg;
+	return 0;
+}
+
 /* One option; 0 or an exit status. */
 static int
 parse_option(struct options *q, int c)
@@ -128,6 +146,16 @@ parse_option(struct options *q, int c)
 			return cli_fail(STATUS_usage, "--module %s: is one too many; at most %d",
 					optarg, MODULES_MAX);
 		q->modules[q->nmodules++] = optarg;
+		return 0;
+	case OPT_disk:
+		return add_device("--disk", q->disks, &q->ndisks);
+	case OPT_net:
+		return add_device("--net", q->nets, &q->nnets);
+	case OPT_rng:
+		cfg->rng = 1;
+		return 0;
+	case OPT_name:
+		cfg->name = optarg;
 		return 0;
 	case OPT_boot:
 		cfg->boot = optarg;
@@ -204,5 +232,7 @@ options_parse(struct options *q, const char *command, int argc, char **argv)
 		rc = cli_fail(STATUS_usage, "%s: is no option; see `regent %s --help`",
 			      argv[optind], command);
 	q->cfg.modules = q->modules;
+	q->cfg.disks = q->disks;
+	q->cfg.nets = q->nets;
 	return rc;
 }

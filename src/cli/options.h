@@ -4,12 +4,14 @@
 #include "cli/stats.h"
 #include "regent.h"
 
-enum { MODULES_MAX = 32 };
+enum { MODULES_MAX = 32, DEVICES_MAX = 24 };
 
 struct options {
 	struct regent_config cfg;
 	const char *modules[MODULES_MAX + 1];
 	unsigned nmodules;
+	const char *disks[DEVICES_MAX + 1], *nets[DEVICES_MAX + 1];
+	unsigned ndisks, nnets;
 	enum stats_form stats;
 	const char *engines;			/* lockstep: "REFERENCE,TEST" */
 	uint64_t limit, compare_memory;		/* lockstep: instructions */

@@ -10,7 +10,6 @@
 enum { RESET_CPU = 1 << 2, RESET_KEPT = 0xa };
 enum { BUS_SHIFT = 16, SLOT_SHIFT = 11, FUNCTION_SHIFT = 8, ECAM_BUS_SHIFT = 20, ECAM_SLOT_SHIFT = 15,
 	ECAM_FUNCTION_SHIFT = 12 };
-enum { C_vendor = 0, C_device = 2, C_command = 4, C_class = 0xb, C_subsystem_vendor = 0x2c, C_subsystem = 0x2e };
 /* The identity that Linux knows as a generic PCIe host bridge without quirks. */
 enum { BRIDGE_VENDOR = 0x1b36, BRIDGE_DEVICE = 0x0008, BRIDGE_SUBSYSTEM = 0x1100, CLASS_BRIDGE = 6 };
 
@@ -20,6 +19,7 @@ struct pci {
 	struct pci_function *slot[PCI_SLOTS];	/* borrowed */
 	struct pci_function bridge;
 	uint64_t ecam, ecam_size;
+	struct pci_host host;
 
 	/* state by table */
 	uint32_t address;
@@ -40,6 +40,7 @@ config_write(struct pci_function *f, unsigned at, unsigned size, uint64_t val)
 
 		f->config[at + i] = (uint8_t)((f->config[at + i] & ~mask) | (byte & mask));
 	}
+	pci_function_written(f, at, size);
 	if (f->written != NULL)
 		f->written(f, at, size);
 }
@@ -54,6 +55,8 @@ config_access(struct pci_function *f, unsigned at, struct io *io)
 		config_write(f, at, io->size, io->data);
 		return;
 	}
+	if (f->reading != NULL)
+		f->reading(f, at, io->size);
 	io->data = 0;
 	memcpy(&io->data, f->config + at, io->size);
 }
@@ -119,6 +122,12 @@ pci_add(struct dev *d, unsigned slot, struct pci_function *f)
 	return 0;
 }
 
+const struct pci_host *
+pci_host_of(struct dev *d)
+{
+	return &((struct pci *)d)->host;
+}
+
 static void pci_close(struct dev *d) { free(d); }
 
 static const struct dev_field pci_fields[] = {
@@ -134,16 +143,16 @@ static const struct dev_ops pci_ops = {
 static void
 bridge_init(struct pci_function *f)
 {
-	pci_put16(f->config + C_vendor, BRIDGE_VENDOR);
-	pci_put16(f->config + C_device, BRIDGE_DEVICE);
-	f->config[C_class] = CLASS_BRIDGE;
-	pci_put16(f->config + C_subsystem_vendor, BRIDGE_VENDOR);
-	pci_put16(f->config + C_subsystem, BRIDGE_SUBSYSTEM);
-	pci_put16(f->writable + C_command, 0x0547);
+	pci_put16(f->config + PCI_vendor, BRIDGE_VENDOR);
+	pci_put16(f->config + PCI_device, BRIDGE_DEVICE);
+	f->config[PCI_class] = CLASS_BRIDGE;
+	pci_put16(f->config + PCI_subsystem_vendor, BRIDGE_VENDOR);
+	pci_put16(f->config + PCI_subsystem, BRIDGE_SUBSYSTEM);
+	pci_put16(f->writable + PCI_command, 0x0547);
 }
 
 struct dev *
-pci_open(struct vm *vm, uint64_t ecam, uint64_t ecam_size)
+pci_open(struct vm *vm, uint64_t ecam, uint64_t ecam_size, const struct pci_host *host)
 {
 	struct pci *p = calloc(1, sizeof(*p));
 
@@ -154,6 +163,7 @@ pci_open(struct vm *vm, uint64_t ecam, uint64_t ecam_size)
 	p->vm = vm;
 	p->ecam = ecam;
 	p->ecam_size = ecam_size;
+	p->host = *host;
 	bridge_init(&p->bridge);
 	pci_add(&p->dev, 0, &p->bridge);
 	dev_reset(&p->dev);

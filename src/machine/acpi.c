@@ -23,7 +23,7 @@ enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FA
 enum { ARCH_LEGACY = 1 << 0, ARCH_NO_VGA = 1 << 2 };	/* and no bit 1: no 8042 to look for */
 enum { MADT_lapic = 0, MADT_ioapic = 1, MADT_override = 2, MADT_nmi = 4, MADT_PCAT = 1 };
 enum { INTI_BUS = 0 /* as the bus does */, INTI_HIGH_LEVEL = 0xd };
-enum { SCI_IRQ = 9, PCI_GSI = 16, PCI_PINS = 4, OP_return = 0xa4, OP_arg3 = 0x6b };
+enum { SCI_IRQ = 9, PCI_GSI = 16, OP_return = 0xa4, OP_arg3 = 0x6b };
 
 struct tables {
 	struct aml out;			/* all tables; offsets are from gpa */

@@ -38,6 +38,10 @@ struct machine_config {
 /* Builds the board around the VM's vCPUs and memory and resets its devices. 0, or -1 with a line in err. */
 int machine_build(struct vm *vm, const struct machine_config *cfg, char *err, size_t err_size);
 
+/* Puts a device into the next slot of the PCI bus. The VM owns it, also when this fails (-1: no room). */
+struct virtio;
+int machine_attach(struct vm *vm, struct virtio *v);
+
 /* All four take the VM's lock themselves; any thread. */
 size_t machine_serial_input(struct vm *vm, const void *bytes, size_t n);	/* bytes taken */
 void machine_serial_ready(struct vm *vm);

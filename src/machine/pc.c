@@ -16,11 +16,12 @@
 #include "dev/uart.h"
 #include "machine/acpi.h"
 #include "machine/smbios.h"
+#include "virtio/virtio.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { IRQ_TIMER = 0, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_SCI = 9, ISA_IRQS = 16, TIMER_PIN = 2, COM1 = 0x3f8 };
+enum { IRQ_TIMER = 0, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_SCI = 9, ISA_IRQS = 16, TIMER_PIN = 2, COM1 = 0x3f8, PCI_GSI = 16 };
 enum { ACPI_ROOM = MACHINE_SMBIOS_BASE - MACHINE_ACPI_BASE, SMBIOS_ROOM = 0x100000 - MACHINE_SMBIOS_BASE };
 
 static_assert((int)IOAPIC_PINS == (int)MACHINE_GSIS && (int)TESTDEV_IRQS == (int)MACHINE_GSIS, "one line a pin");
@@ -33,7 +34,9 @@ struct board {
 	struct irq_line gsi[MACHINE_GSIS];
 	struct irq_line *line[MACHINE_GSIS];	/* &gsi[n]: what ISA devices and the test device drive */
 	struct irq_line *pin_line[MACHINE_GSIS];	/* which of them arrives at that IOAPIC pin */
-	struct dev *pic, *ioapic, *pm, *uart, *fwcfg, *testdev;	/* owned by the VM */
+	struct dev *pic, *ioapic, *pm, *uart, *fwcfg, *testdev, *pci;	/* owned by the VM */
+	unsigned slot;			/* the last one that is taken */
+	uint64_t window;		/* where the next BAR goes */
 	const char *failed;		/* the first part that could not be had */
 };
 
@@ -65,6 +68,14 @@ gsi_wire(struct board *b)
 static void board_intr(void *ctx, bool level) { apics_intr(&((struct board *)ctx)->apics, level); }
 static void board_pic_eoi(void *ctx, unsigned irq) { irq_resample(&((struct board *)ctx)->gsi[irq]); }
 static int board_pic_ack(void *ctx) { return pic_ack(((struct board *)ctx)->pic); }
+/* Only the local APICs listen to what a device writes there; anywhere else it is lost. */
+static void
+board_msi(void *ctx, uint64_t addr, uint32_t data)
+{
+	if (addr >> 20 == MACHINE_LAPIC_BASE >> 20)
+		apics_msi(&((struct board *)ctx)->apics, addr, data);
+}
+
 static void board_apic_eoi(void *ctx, uint8_t vector) { ioapic_eoi(((struct board *)ctx)->ioapic, vector); }
 
 /* ---- building ---- */
@@ -135,10 +146,12 @@ build_timers(struct board *b)
 static void
 build_pci(struct board *b)
 {
-	struct dev *pci = chip(b, pci_open(b->vm, MACHINE_ECAM_BASE, MACHINE_ECAM_SIZE), "pci", PCI_DATA, 4);
+	struct pci_host ph = { .msi = board_msi, .intx = &b->line[PCI_GSI], .ctx = b };
 
-	at_port(b, pci, PCI_ADDRESS, 4);
-	at_memory(b, pci, MACHINE_ECAM_BASE, MACHINE_ECAM_SIZE);
+	b->pci = chip(b, pci_open(b->vm, MACHINE_ECAM_BASE, MACHINE_ECAM_SIZE, &ph), "pci", PCI_DATA, 4);
+	at_port(b, b->pci, PCI_ADDRESS, 4);
+	at_memory(b, b->pci, MACHINE_ECAM_BASE, MACHINE_ECAM_SIZE);
+	b->window = MACHINE_MMIO32_BASE;
 }
 
 static void
@@ -239,6 +252,18 @@ static void
 unlock(const struct vm *vm)
 {
 	pthread_mutex_unlock((pthread_mutex_t *)&vm->lock);
+}
+
+int
+machine_attach(struct vm *vm, struct virtio *v)
+{
+	struct board *b = lock(vm);
+	int err = -1;
+
+	if (vm_add_dev(vm, &v->dev) == 0 && b->slot + 1 < PCI_SLOTS)
+		err = virtio_attach(v, b->pci, ++b->slot, &b->window, MACHINE_MMIO32_END);
+	unlock(vm);
+	return err;
 }
 
 size_t

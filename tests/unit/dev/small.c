@@ -49,6 +49,8 @@ power_button_and_overflow(void)
 	fake_close();
 }
 
+static const struct pci_host no_host;
+
 static void
 pci_configuration(void)
 {
@@ -56,7 +58,7 @@ pci_configuration(void)
 	struct dev *d;
 
 	fake_open();
-	d = pci_open(&fake_vm, 0xe0000000, 0x10000000);
+	d = pci_open(&fake_vm, 0xe0000000, 0x10000000, &no_host);
 	CHECK_EQ(dev_in(d, false, 0xe0000000, 4), 0x00081b36);
 	CHECK_EQ(dev_in(d, false, 0xe0000008, 4), 0x06000000);
 	dev_out(d, true, 0xcf8, 4, 0x80000000);
@@ -89,7 +91,7 @@ reset_register(void)
 	struct dev *d;
 
 	fake_open();
-	d = pci_open(&fake_vm, 0xe0000000, 0x10000000);
+	d = pci_open(&fake_vm, 0xe0000000, 0x10000000, &no_host);
 	CHECK_EQ(OUTB(d, 0xcf9, 2), IO_done);
 	CHECK_EQ(INB(d, 0xcf9), 2);
 	CHECK_EQ(fake_vm.end, VM_running);
