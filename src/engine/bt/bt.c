@@ -14,74 +14,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
-enum { DR7_ENABLE = 0xff, XCR0_VECTORS = 6, HWCAP2_FSGSBASE_BIT = 1 << 1,
-	STRETCH = 4096 /* instructions */ };
-
-/* ---- modes ---- */
-
-static uint32_t
-fpu_mode(const struct cpu *c)
-{
-	const union regfile *r = &c->r;
-	uint32_t m;
-
-	if (cr0_em(r) || cr0_ts(r))
-		return 0;
-	m = BM_x87;
-	if (cr4_osfxsr(r))
-		m |= BM_sse;
-	if (cr4_osxsave(r) && (r->xcr0 & XCR0_VECTORS) == XCR0_VECTORS)
-		m |= BM_avx;
-	return m;
-}
-
-/* The present mode, BM_none when it is the interpreter's. */
-static uint32_t
-mode_of(const struct cpu *c)
-{
-	const union regfile *r = &c->r;
-	uint32_t m;
-
-	if (c->mode != MODE_long64 || (r->rflags & (rflags_tf_MASK | rflags_df_MASK)) ||
-	    (r->dr7 & DR7_ENABLE) || (r->interruptibility & SHADOW_mov_ss) || (cr0_am(r) && rflags_ac(r) && c->cpl == 3))
-		return BM_none;
-	m = (c->cpl == 3 ? BM_user : 0) | (uint32_t)c->tlb_view << BM_VIEW_SHIFT | fpu_mode(c);
-	if (cr4_fsgsbase(r))
-		m |= BM_fsgsbase;
-	if (c->cpl == 0 && !(r->rflags & (rflags_iopl_MASK | rflags_nt_MASK)))
-		m |= BM_plain_if;
-	if (c->bt->tsc_fixed && (c->cpl == 0 || !cr4_tsd(r)))
-		m |= BM_tsc;
-	if (c->retire_limit != UINT64_MAX)
-		m |= BM_counted;
-	return m;
-}
-
-/* Make bt->now the context of mode m. */
-static void
-mode_set(struct bt_state *bt, uint32_t m)
-{
-	unsigned i;
-
-	if (bt->now != NULL && bt->now->mode == m)
-		return;
-	for (i = 0; i < BT_CTXS && bt->ctx[i].used; i++) {
-		if (bt->ctx[i].mode == m) {
-			bt->now = &bt->ctx[i];
-			return;
-		}
-	}
-	if (i == BT_CTXS) {	/* more modes than a system has: begin anew */
-		bt_fpu_unload(bt);
-		bt_flush(bt);
-		for (i = 0; i < BT_CTXS; i++)
-			bt->ctx[i].used = false;
-		i = 0;
-	}
-	bt->now = &bt->ctx[i];
-	bt->now->used = true;
-	bt->now->mode = m;
-}
+enum { HWCAP2_FSGSBASE_BIT = 1 << 1 };
 
 /* ---- finding translations ---- */
 
@@ -238,6 +171,18 @@ crossing_changed(struct bt_state *bt, const struct bt_exit *x)
 	return pg == NULL || bt_page_id(bt, pg) != x->patch;
 }
 
+/* A link within a page checks no mapping: both sides must be the same page of RAM at the same place,
+ * and the target of the mode that code sets before it goes there. */
+static bool
+linkable(const struct bt_state *bt, const struct bt_exit *x, const struct bt_block *to)
+{
+	const struct bt_page *a = &bt->pages[bt->blocks[x->from].page - 1], *b = &bt->pages[to->page - 1];
+
+	if (b->mode != bt_mode_of(bt->c))
+		return false;
+	return x->kind == BX_link_land || (a->vpage == b->vpage && a->ppage == b->ppage);
+}
+
 /* What comes after translated code was left; true: interpret the instruction at rip. */
 static bool
 left(struct bt_state *bt, uint32_t why)
@@ -272,7 +217,7 @@ left(struct bt_state *bt, uint32_t why)
 
 		bt->stats.unlinked++;
 		b = block_at(bt, x->target);
-		if (b != NULL && flushes == bt->stats.flushes)
+		if (b != NULL && flushes == bt->stats.flushes && linkable(bt, x, b))
 			bt_link(bt, x, b);
 	}
 	return false;
@@ -322,13 +267,13 @@ run(struct cpu *c, struct vexit *x)
 			attend(bt);
 		if (first ? atomic_load(&c->attention) != 0 : wants_out(c))
 			break;
-		m = mode_of(c);
+		m = bt_mode_of(c);
 		entry = NULL;
 		shadow = c->r.interruptibility;
 		if (m == BM_none) {
 			bt->stats.nomode++;
 		} else if (!step) {
-			mode_set(bt, m);
+			bt_mode_set(bt, m);
 			entry = entry_at(bt, c->r.rip, why == LEFT_indirect, shadow != 0);
 		}
 		step = false;

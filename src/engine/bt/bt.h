@@ -33,6 +33,8 @@ enum bt_mode {
 	BM_counted = 1 << 8,	/* instructions are counted, flags exact at every fault (lockstep) */
 	BM_plain_if = 1 << 9,	/* CPL 0, IOPL 0, NT 0: IF is all there is in the second byte of RFLAGS */
 	BM_tsc = 1 << 10,	/* RDTSC is allowed, and the host's TSC plus bt->tsc_delta */
+	BM_smap = 1 << 12,	/* CPL 0, CR4.SMAP: AC chooses the TLB view */
+	BM_plain_ac = 1 << 13,	/* CPL 0: AC is all there is in the third byte of RFLAGS */
 	BM_none = 1 << 30	/* not for the translator: interpret */
 };
 enum { BM_VIEW_SHIFT = 2 };
@@ -147,6 +149,10 @@ static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }
 static inline uint8_t *bt_rw(const struct bt_state *bt, uint32_t off) { return bt->code.rw + off; }
 static inline const uint8_t *bt_rx(const struct bt_state *bt, uint32_t off) { return bt->code.rx + off; }
 
+/* mode.c */
+uint32_t bt_mode_of(const struct cpu *c);			/* BM_none: the interpreter's */
+void bt_mode_set(struct bt_state *bt, uint32_t m);		/* bt->now becomes the context of mode m */
+struct bt_ctx *bt_ctx_for(struct bt_state *bt, uint32_t m);	/* NULL: there are too many */
 /* gate.c */
 void bt_gates_emit(struct bt_state *bt);
 /* cache.c */

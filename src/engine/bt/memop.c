@@ -57,7 +57,7 @@ tr_flags_clobber(struct tr *t, struct tr_insn *i)
 void
 tr_flags_for(struct tr *t, struct tr_insn *i, int tmp)
 {
-	uint16_t through = i->live_out & (uint16_t)~i->use.fl_write;
+	uint16_t through = i->live_out & (uint16_t)(~i->use.fl_write | i->maybe);
 
 	if (t->fl != FL_saved)
 		return;

@@ -33,7 +33,7 @@ kind_of_integer(const struct tr *t, const struct tr_insn *i)
 		return TK_nothing;
 	case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc:
 		if (in->op[0].kind == OPND_mem && in->op[1].kind != OPND_imm)
-			return TK_interp;
+			return in->asize == 8 && in->osize != 2 ? TK_bits : TK_interp;
 		return TK_plain;
 	case INSN_add: case INSN_or: case INSN_adc: case INSN_sbb: case INSN_and: case INSN_sub: case INSN_xor:
 	case INSN_cmp: case INSN_test: case INSN_inc: case INSN_dec: case INSN_neg: case INSN_not: case INSN_mul:
@@ -51,7 +51,11 @@ kind_of_integer(const struct tr *t, const struct tr_insn *i)
 	case INSN_lea:
 		return in->osize == 2 ? TK_interp : TK_lea;
 	case INSN_mov_from_seg:
-		return in->op[0].kind == OPND_reg && in->op[0].size >= 4 ? TK_segsel : TK_interp;
+		return TK_segsel;
+	case INSN_rdfsbase: case INSN_rdgsbase: case INSN_wrfsbase: case INSN_wrgsbase:
+		return t->mode & BM_fsgsbase ? TK_base : TK_interp;
+	case INSN_stac: case INSN_clac:
+		return (t->mode & (BM_plain_ac | BM_counted)) == BM_plain_ac ? TK_acflag : TK_interp;
 	case INSN_movs: case INSN_stos:
 		if (!(in->prefixes & PFX_rep) || (in->prefixes & PFX_repne) || in->asize != 8 || (t->mode & BM_counted) ||
 		    (in->id == INSN_movs && (in->seg == SEG_fs || in->seg == SEG_gs)))
@@ -128,6 +132,16 @@ kind_of(const struct tr *t, const struct tr_insn *i)
 	return kind == TK_plain && !tr_plain_fits(t, i) ? TK_interp : kind;
 }
 
+/* What insn_uses counts as read, since it may stay as it was, need not be exact before when nobody
+ * reads it behind. */
+static void
+use_of(struct tr_insn *i)
+{
+	insn_uses(&i->in, &i->use);
+	i->maybe = i->use.fl_read & i->use.fl_write & (uint16_t)~insn_info[i->in.id].fl_read;
+	i->use.fl_read &= (uint16_t)~i->maybe;
+}
+
 static bool
 decode(const struct tr *t, unsigned off, struct tr_insn *i)
 {
@@ -135,7 +149,7 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 		return false;
 	i->off = (uint16_t)off;
 	i->raw = t->bytes + off;
-	i->cross = 0;
+	i->cross = i->maybe = 0;
 	if (insn_decode(t->bytes + off, PAGE_SIZE - off, ISA_64, &i->in) == 0) {
 		/* It goes on in the next page: tr_plan looks there, else the interpreter does. */
 		i->cross = CROSS_UNKNOWN;
@@ -145,7 +159,7 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 		return true;
 	}
 	if (i->in.id != INSN_invalid)
-		insn_uses(&i->in, &i->use);
+		use_of(i);
 	i->kind = (uint8_t)kind_of(t, i);
 	return true;
 }
@@ -174,7 +188,7 @@ decode_straddling(struct tr *t, unsigned off, struct tr_insn *i)
 	i->off = (uint16_t)off;
 	i->raw = t->straddle;
 	i->cross = bt_page_id(t->bt, second);
-	insn_uses(&i->in, &i->use);
+	use_of(i);
 	i->kind = (uint8_t)kind_of(t, i);
 	return true;
 }
@@ -190,7 +204,7 @@ static bool
 ends(const struct tr_insn *i)
 {
 	return i->kind == TK_interp || i->kind == TK_jmp || i->kind == TK_call || i->kind == TK_jmp_reg ||
-		i->kind == TK_call_reg || i->kind == TK_ret;
+		i->kind == TK_call_reg || i->kind == TK_ret || i->kind == TK_acflag;
 }
 
 static uint64_t
@@ -213,7 +227,7 @@ live_at(const struct tr *t, uint64_t rip)
 		if (!decode(t, off, &i) || i.kind == TK_interp)
 			break;
 		live |= i.use.fl_read & (uint16_t)~written & RFLAGS_arith;
-		written |= i.use.fl_write & (uint16_t)~i.use.fl_read & RFLAGS_arith;
+		written |= i.use.fl_write & (uint16_t)~i.maybe & RFLAGS_arith;
 		if (insn_info[i.in.id].flags & IF_branch)
 			break;
 	}
@@ -262,6 +276,8 @@ live_behind(struct tr *t, unsigned k, uint16_t exits)
 		return RFLAGS_arith;
 	if (is_direct(i))
 		live = i->target >= 0 ? t->i[i->target].live : exits;
+	if (i->kind == TK_acflag)
+		return live_at(t, tr_next(t, i));
 	if (!ends(i))
 		live |= k + 1 < t->n ? t->i[k + 1].live : live_at(t, tr_next(t, i));
 	return live;
@@ -284,7 +300,7 @@ find_live(struct tr *t)
 			struct tr_insn *i = &t->i[k];
 
 			i->live_out = live_behind(t, k, exits[k]);
-			live = (uint16_t)((i->live_out & ~i->use.fl_write) | i->use.fl_read) & RFLAGS_arith;
+			live = (uint16_t)((i->live_out & ~(i->use.fl_write & ~i->maybe)) | i->use.fl_read) & RFLAGS_arith;
 			if (i->kind == TK_interp || (t->mode & BM_counted))
 				live = RFLAGS_arith;
 			if (live != i->live)

@@ -2,7 +2,7 @@
 /* engine/bt/system.c - system instructions short enough to be written inline. */
 #include "engine/bt/tr.h"
 
-enum { IF_BYTE = 2 /* IF in the second byte of RFLAGS */, HALF = 32 };
+enum { IF_BYTE = 2 /* IF in the second byte of RFLAGS */, AC_BYTE = 4 /* AC in the third */, HALF = 32 };
 
 #define REGISTER(name) rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, name))
 
@@ -88,15 +88,83 @@ pushf(struct tr *t, struct tr_insn *i)
 	e_lea(e, true, GSP, rm_at(GSP, -WORD));
 }
 
+/* MOV from a segment register; a register of 16 bits keeps its upper part. */
 static void
-segment_selector(struct emit *e, const struct insn *in)
+segment_selector(struct tr *t, struct tr_insn *i)
 {
-	int to = in->op[0].reg, host = tr_homed(to) ? S0 : tr_host(to);
+	struct rm sel = rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, seg) +
+		i->in.op[1].reg * sizeof(struct segreg)), rm;
+	int to = i->in.op[0].reg, host = tr_homed(to) ? S0 : tr_host(to);
+	bool word = i->in.op[0].size == 2;
+	struct emit *e = &t->e;
 
-	e_load32(e, host, rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, seg) +
-		in->op[1].reg * sizeof(struct segreg)));
-	if (tr_homed(to))
-		e_store(e, tr_home(to), host);
+	if (i->in.op[0].kind == OPND_mem) {
+		rm = tr_mem(t, i, 2, true, true);
+		e_load32(e, t->free_reg, sel);
+		e_op(e, 0x66, false, MAP_1, 0x89, t->free_reg, rm, false);
+	} else if (tr_homed(to)) {
+		e_load32(e, S0, sel);
+		e_op(e, word ? 0x66 : 0, !word, MAP_1, 0x89, S0, tr_home(to), false);
+	} else {
+		e_op(e, word ? 0x66 : 0, false, MAP_1, 0x8b, host, sel, false);
+	}
+}
+
+/* RDFSBASE, WRFSBASE and of GS. */
+static void
+segment_base(struct tr *t, struct tr_insn *i)
+{
+	enum { UNUSED_BITS = 16, SHL = 4, SAR = 7 };
+	bool fs = i->in.id == INSN_rdfsbase || i->in.id == INSN_wrfsbase, wide = i->in.op[0].size == 8;
+	struct rm base = fs ? REGISTER(fs_base) : REGISTER(gs_base);
+	int reg = i->in.op[0].reg, host = tr_homed(reg) ? S0 : tr_host(reg);
+	struct emit *e = &t->e;
+
+	if (i->in.id == INSN_rdfsbase || i->in.id == INSN_rdgsbase) {
+		e_op(e, 0, wide, MAP_1, 0x8b, host, base, false);
+		if (tr_homed(reg))
+			e_store(e, tr_home(reg), S0);
+		return;
+	}
+	tr_flags_clobber(t, i);
+	if (tr_homed(reg))
+		e_load(e, S0, tr_home(reg));
+	e_op(e, 0, wide, MAP_1, 0x8b, S1, rm_reg(host), false);
+	if (wide) {		/* #GP when not canonical: C's */
+		e_op(e, 0, true, MAP_1, 0xc1, SHL, rm_reg(S1), false);
+		e8(e, UNUSED_BITS);
+		e_op(e, 0, true, MAP_1, 0xc1, SAR, rm_reg(S1), false);
+		e8(e, UNUSED_BITS);
+		e_alu(e, true, ALU_cmp, S1, rm_reg(host));
+		tr_cold(t, COLD_light, e_jcc(e, CC_ne, NULL));
+	}
+	e_store(e, base, S1);
+}
+
+/* STAC, CLAC: with SMAP what follows runs in another TLB view, so in another context. The page is
+ * the same, so its mapping needs no check (see left() for the link). */
+static void
+access_flag(struct tr *t, struct tr_insn *i)
+{
+	bool set = i->in.id == INSN_stac;
+	unsigned view = set || !(t->mode & BM_smap) ? TLB_super_ac : TLB_super;
+	uint32_t mode = (t->mode & ~(uint32_t)BM_view) | view << BM_VIEW_SHIFT;
+	struct bt_ctx *ctx = bt_ctx_for(t->bt, mode);
+	struct emit *e = &t->e;
+
+	if (ctx == NULL) {
+		tr_interp(t, i);
+		return;
+	}
+	e_op(e, 0, false, MAP_1, 0xc6, 0, rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, rflags) + 2), false);
+	e8(e, set ? AC_BYTE : 0);
+	if (mode != t->mode) {
+		e_op(e, 0, false, MAP_1, 0xc6, 0, rm_gs(NOREG, offsetof(struct cpu, tlb_view)), false);
+		e8(e, view);
+		e_op(e, 0, true, MAP_1, 0xc7, 0, rm_abs(bt_abs(&t->bt->now)), false);
+		e32(e, (uint32_t)bt_abs(ctx));
+	}
+	tr_exit(t, i, tr_next(t, i));
 }
 
 void
@@ -116,7 +184,13 @@ tr_system(struct tr *t, struct tr_insn *i)
 		pushf(t, i);
 		break;
 	case TK_segsel:
-		segment_selector(&t->e, &i->in);
+		segment_selector(t, i);
+		break;
+	case TK_base:
+		segment_base(t, i);
+		break;
+	case TK_acflag:
+		access_flag(t, i);
 		break;
 	default:
 		rdtsc(t, i->in.id == INSN_rdtscp);

@@ -10,7 +10,7 @@ enum tr_kind {
 	TK_interp,	/* leave, interpret it, go on behind it */
 	TK_plain,	/* re-encode, with its memory operand checked */
 	TK_nothing, TK_lea, TK_push, TK_pop, TK_leave, TK_jcc, TK_loop, TK_jmp, TK_call, TK_jmp_reg, TK_call_reg,
-	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_string
+	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_bits, TK_string
 };
 
 enum tr_flags { FL_native, FL_saved };
@@ -20,6 +20,7 @@ struct tr_insn {
 	struct insn_use use;
 	uint16_t off;			/* in the page */
 	uint16_t live, live_out;	/* arithmetic flags needed before it, behind it */
+	uint16_t maybe;			/* flags that it may write, or leave: in use.fl_write, not in use.fl_read */
 	uint8_t kind;
 	bool label;			/* a jump of this block goes here */
 	bool poll;			/* look at cpu->attention before it */
@@ -92,6 +93,7 @@ void tr_poll(struct tr *t, struct tr_insn *i);
 void tr_hold(struct bt_state *bt, struct bt_page *pg);		/* translate.c */
 void tr_cold_emit(struct tr *t);
 void tr_system(struct tr *t, struct tr_insn *i);		/* system.c */
+void tr_bits(struct tr *t, struct tr_insn *i);			/* bits.c */
 uint32_t tr_exit_light(struct tr *t, struct tr_insn *i);
 
 static inline uint64_t tr_rip(const struct tr *t, const struct tr_insn *i) { return t->pg->vpage + i->off; }

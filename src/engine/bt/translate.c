@@ -100,7 +100,10 @@ one(struct tr *t, struct tr_insn *i)
 	case TK_string:
 		tr_string(t, i);
 		break;
-	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc: case TK_pushf: case TK_segsel:
+	case TK_bits:
+		tr_bits(t, i);
+		break;
+	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc: case TK_pushf: case TK_segsel: case TK_base: case TK_acflag:
 		tr_system(t, i);
 		break;
 	default:
