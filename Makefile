@@ -30,11 +30,11 @@ TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -n
 # As many jobs as processors, unless told otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all run check check-kvm bench bench-programs test fuzz clean packages
+.PHONY: all run check check-kvm bench bench-programs test fuzz clean packages packages-run
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: packages
+all: packages-run
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 
 $B/regent: $(filter $B/src/cli/%,$(OBJ)) $B/libregent.a
@@ -64,7 +64,10 @@ $B/tests/%: tests/%.c $B/libregent.a
 packages:
 	@tools/packages
 
-run: packages
+packages-run:
+	@tools/packages run
+
+run: packages-run
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 	@tools/run
 
