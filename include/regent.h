@@ -50,6 +50,8 @@ struct regent_config {
 	const char *const *nets;	/* "user[,hostfwd=tcp:ADDR:PORT-[ADDR]:PORT][,mac=MAC]", "tap=NAME[,mac=MAC]" */
 	int rng;			/* 1: a source of entropy */
 	const char *name;		/* of the machine: MAC addresses come from it; NULL: "regent" */
+	const char *trace;		/* "blocks" (stderr) or "blocks=FILE": each translation; NULL: none */
+	int perf_map;			/* 1: name translations for perf in /tmp/perf-PID.map */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \

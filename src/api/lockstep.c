@@ -11,7 +11,7 @@
 #include <string.h>
 
 static int
-open_one(struct regent_vm **v, const struct regent_config *cfg, const char *engine)
+open_one(struct regent_vm **v, const struct regent_config *cfg, const char *engine, bool shown)
 {
 	struct regent_config c = REGENT_CONFIG_INIT;
 	char cpu[128];
@@ -25,6 +25,10 @@ open_one(struct regent_vm **v, const struct regent_config *cfg, const char *engi
 	c.counted_clock = 1;
 	c.serial = REGENT_SERIAL_null;
 	c.gdb = NULL;
+	if (!shown) {
+		c.trace = NULL;
+		c.perf_map = 0;
+	}
 	return regent_open(v, &c);
 }
 
@@ -37,7 +41,7 @@ regent_lockstep(const struct regent_config *cfg, const char *ref, const char *te
 
 	if (res == NULL)
 		return regent_open_fail(REGENT_E_memory, "lockstep", "no memory for its report");
-	if ((err = open_one(&a, cfg, ref)) == 0 && (err = open_one(&b, cfg, test)) == 0) {
+	if ((err = open_one(&a, cfg, ref, false)) == 0 && (err = open_one(&b, cfg, test, true)) == 0) {
 		if (lockstep_run(regent_vm_of(a), regent_vm_of(b), io->limit, io->memory_every, res) != 0)
 			err = regent_open_fail(REGENT_E_internal, "lockstep", regent_vm_of(b)->error);
 		io->instructions = res->instructions;

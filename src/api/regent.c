@@ -5,6 +5,7 @@
 #include "control/gdb.h"
 #include "cpu/access.h"
 #include "cpu/sysreg.h"
+#include "host/code_log.h"
 #include "host/log.h"
 #include "host/serial.h"
 #include "host/terminal.h"
@@ -30,6 +31,7 @@ struct regent_vm {
 	int serial_file;		/* owned; -1: none */
 	char serial_name[PATH_SHOWN];	/* for error lines */
 	char *gdb_where;		/* owned */
+	struct code_log code_log;
 	const char *engine;
 	struct timespec start, end;
 	bool started, ended;
@@ -263,6 +265,7 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 				.engine = engine,
 				.cpu_spec = cfg->cpu,
 				.code_cache = cfg->bt_cache,
+				.code_log = v->code_log.trace != NULL || v->code_log.perf != NULL ? &v->code_log : NULL,
 				.counted_clock = cfg->counted_clock != 0 };
 	struct machine_config mc = { .test_device = cfg->test_device != 0,
 		.debug_exit_port = cfg->debug_exit_port > 0 ? cfg->debug_exit_port : 0 };
@@ -284,6 +287,17 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 	if (machine_build(v->vm, &mc, err, sizeof(err)) != 0)
 		return regent_open_fail(REGENT_E_host, "--machine", err);
 	return devices_open(v->vm, cfg, open_error, sizeof(open_error));
+}
+
+static int
+tools_open(struct regent_vm *v, const struct regent_config *cfg)
+{
+	char err[ERROR_MAX - 64];
+	bool usage;
+
+	if (code_log_open(&v->code_log, cfg->trace, cfg->perf_map != 0, &usage, err, sizeof(err)) == 0)
+		return 0;
+	return regent_open_fail(usage ? REGENT_E_usage : REGENT_E_io, usage ? "--trace" : "--trace, --perf-map", err);
 }
 
 static int
@@ -323,7 +337,7 @@ regent_open(struct regent_vm **vm, const struct regent_config *given)
 	v->serial_file = -1;
 	v->engine = engine->name;
 	v->gdb_where = cfg.gdb != NULL ? strdup(cfg.gdb) : NULL;
-	if ((rc = console_open(v, &cfg)) != 0 || (rc = machine_open(v, &cfg, engine)) != 0
+	if ((rc = console_open(v, &cfg)) != 0 || (rc = tools_open(v, &cfg)) != 0 || (rc = machine_open(v, &cfg, engine)) != 0
 	    || (rc = guest_load(v, &cfg)) != 0) {
 		regent_close(v);
 		return rc;
@@ -411,6 +425,7 @@ regent_close(struct regent_vm *v)
 	gdb_close(v->gdb);
 	vm_close(v->vm);
 	console_close(v);
+	code_log_close(&v->code_log);
 	free(v->gdb_where);
 	free(v);
 }
@@ -527,22 +542,38 @@ seconds_between(const struct timespec *a, const struct timespec *b)
 	return (double)(b->tv_sec - a->tv_sec) + (double)(b->tv_nsec - a->tv_nsec) / 1e9;
 }
 
+/* Where the count of that name is, or goes; NULL: there is no room. Different processors may have
+ * met different instructions. */
+static uint64_t *
+counter_slot(struct regent_stats *st, const char *name)
+{
+	enum { MOST = sizeof(st->counters) / sizeof(st->counters[0]) };
+
+	for (unsigned n = 0; n < st->ncounters; n++)
+		if (strcmp(st->counters[n].name, name) == 0)
+			return &st->counters[n].count;
+	if (st->ncounters == MOST)
+		return NULL;
+	st->counters[st->ncounters].name = name;
+	return &st->counters[st->ncounters++].count;
+}
+
 /* The engines' own counts, summed over the vCPUs. */
 static void
 add_counters(const struct vm *vm, struct regent_stats *st)
 {
-	enum { MOST = sizeof(st->counters) / sizeof(st->counters[0]) };
-	struct counter c[MOST];
+	struct counter c[sizeof(st->counters) / sizeof(st->counters[0])];
+	unsigned got;
+	uint64_t *slot;
 
 	for (unsigned i = 0; i < vm->cpus; i++) {
 		const struct vcpu *vc = vm->vcpu[i];
 
-		st->ncounters =
-		    vc->engine->counters != NULL ? vc->engine->counters(&vc->cpu, c, MOST) : 0;
-		for (unsigned n = 0; n < st->ncounters; n++) {
-			st->counters[n].name = c[n].name;
-			st->counters[n].count += c[n].count;
-		}
+		got = vc->engine->counters == NULL ? 0
+		      : vc->engine->counters(&vc->cpu, c, sizeof(c) / sizeof(c[0]));
+		for (unsigned n = 0; n < got; n++)
+			if ((slot = counter_slot(st, c[n].name)) != NULL)
+				*slot += c[n].count;
 	}
 }
 

@@ -23,6 +23,8 @@ enum option_id {
 	OPT_test_device,
 	OPT_gdb,
 	OPT_bt_cache,
+	OPT_trace,
+	OPT_perf_map,
 	OPT_stats,
 	OPT_counted_clock,
 	OPT_engines,
@@ -50,6 +52,8 @@ static const struct option options[] = {
 	{ "test-device", no_argument,       NULL, OPT_test_device },
 	{ "gdb",         required_argument, NULL, OPT_gdb         },
 	{ "bt-cache",    required_argument, NULL, OPT_bt_cache    },
+	{ "trace",       required_argument, NULL, OPT_trace       },
+	{ "perf-map",    no_argument,       NULL, OPT_perf_map    },
 	{ "stats",       optional_argument, NULL, OPT_stats       },
 	{ "counted-clock", no_argument,     NULL, OPT_counted_clock },
 	{ "engines",     required_argument, NULL, OPT_engines     },
@@ -193,6 +197,12 @@ parse_option(struct options *q, int c)
 		return 0;
 	case OPT_bt_cache:
 		return parse_sized("--bt-cache", &cfg->bt_cache, true, "64M");
+	case OPT_trace:
+		cfg->trace = optarg;
+		return 0;
+	case OPT_perf_map:
+		cfg->perf_map = 1;
+		return 0;
 	case OPT_stats:
 		if (optarg != NULL && strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
 			return cli_fail(STATUS_usage, "--stats=%s: unknown; choose json or text",

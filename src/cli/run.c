@@ -27,6 +27,8 @@ const char help_run[] =
     "  --test-device         QEMU-compatible pc-testdev\n"
     "  --gdb WHERE           wait for a debugger at unix:PATH or tcp:127.0.0.1:PORT\n"
     "  --bt-cache SIZE       the translator's code cache\n"
+    "  --trace blocks[=FILE] print each block that the translator writes, with disassembly\n"
+    "  --perf-map            name translated code for perf, in /tmp/perf-PID.map\n"
     "  --stats[=json]        at the end: instructions, exits by kind, seconds, MIPS\n"
     "  -v SUBSYSTEM=LEVEL    log to stderr; LEVEL off, error, warn, info, debug\n"
     "\nExit status: 0 the guest powered off, 2 wrong usage or unreadable input, 3 the guest reset or\n"

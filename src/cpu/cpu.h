@@ -113,6 +113,7 @@ struct code_entry {
 /* What cpu->flushed is told after a change of mappings. */
 enum tlb_flush { FLUSH_page /* of lin; it may be a large one */, FLUSH_nonglobal /* CR3 write */, FLUSH_all };
 
+struct code_log;
 struct bt_state;	/* the translator's part, opaque here */
 struct cpu_model;	/* cpuid.h */
 
@@ -150,6 +151,7 @@ struct cpu {
 
 	/* -- lent, not owned -- */
 	const struct cpu_ops *ops;
+	const struct code_log *code_log;	/* who wants to see translations (host/code_log.h); NULL: nobody */
 	void *owner;			/* struct vcpu */
 	struct mem *mem;
 	const struct cpu_model *model;

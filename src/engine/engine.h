@@ -48,8 +48,8 @@ struct engine {
 	void (*kick)(struct cpu *c);	/* from any thread, after cpu_ask(); may be NULL */
 	/* Deliver cpu->fault (an NMI or external interrupt that can be taken now); NULL: cpu_deliver. */
 	int (*inject)(struct cpu *c);
-	/* Fill out[0..max) with the engine's own counts, the same names in the same order for each cpu;
-	 * how many. Any thread: the counts may be a little old. NULL: none. */
+	/* Fill out[0..max) with the engine's own counts, each name once; how many. Any thread: the
+	 * counts may be a little old. NULL: none. */
 	unsigned (*counters)(const struct cpu *c, struct counter *out, unsigned max);
 };
 

@@ -11,5 +11,5 @@ struct code_map {
 };
 
 /* size bytes, rounded up to pages, untouched pages cost nothing. 0, or -1 with errno. */
-int code_map_open(struct code_map *m, const char *name, size_t size);
+int code_map_open(struct code_map *m, size_t size);
 void code_map_close(struct code_map *m);

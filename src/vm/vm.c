@@ -77,6 +77,7 @@ vcpu_open(struct vm *vm, unsigned index, const struct vm_config *cfg)
 	vc->cpu.ops = &vcpu_cpu_ops;
 	vc->cpu.owner = vc;
 	vc->cpu.code_cache = cfg->code_cache;
+	vc->cpu.code_log = cfg->code_log;
 	if (cfg->engine->open(&vc->cpu) != 0) {
 		vcpu_close(vc);
 		return NULL;

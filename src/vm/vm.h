@@ -93,6 +93,7 @@ struct vm_config {
 	const struct engine *engine;
 	const char *cpu_spec;		/* NULL: default model */
 	bool counted_clock;
+	const struct code_log *code_log;	/* lent; NULL: none */
 	uint64_t code_cache;		/* bytes per vCPU for translations; 0: the engine's default */
 };
 

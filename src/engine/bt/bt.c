@@ -355,7 +355,7 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 		return 0;
 	}
 	bt->fault_ready = res != OK && (info & FILL_fault);
-	bt->stats.fills_failed++;
+	bt_count_refusal(bt, lin, size, res);
 	bt_side_find(bt, pc, &c->r.rip, &saved);
 	return 1;
 }
@@ -498,6 +498,8 @@ bt_open(struct cpu *c)
 		return -REGENT_E_memory;
 	}
 	bt_gates_emit(bt);
+	if (c->code_log != NULL)
+		bt_show_gates(bt);
 	bt_flush(bt);
 	bt->watcher.code_written = code_written;
 	bt->watcher.ctx = bt;

@@ -91,8 +91,12 @@ struct bt_exit {
 /* What leaving translated code means: an exit's index, or one of these. */
 enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
 
+/* Why an access could not be done inline though its address was looked up. */
+enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code, REFUSED_other, REFUSED__COUNT };
+
 struct bt_stats {
-	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_failed, fills_slow, delivered, light, light_refused,
+	uint64_t refused[REFUSED__COUNT];
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, delivered, light, light_refused,
 		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
 };
 
@@ -186,7 +190,10 @@ bool bt_is_light(const struct insn *in);
 enum light bt_light(struct cpu *c, const struct insn *in);
 /* ops.c: the machine's functions, with the guest's FPU state put away first */
 void bt_ops_wrap(struct bt_state *bt);
+/* show.c */
+void bt_show_gates(const struct bt_state *bt);
 /* stats.c */
+void bt_count_refusal(struct bt_state *bt, uint64_t lin, unsigned size, int res);
 unsigned bt_counters(const struct cpu *c, struct counter *out, unsigned max);
 /* signal.c */
 int bt_signals_open(void);

@@ -48,7 +48,7 @@ bt_cache_open(struct bt_state *bt)
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
 		return -1;
 	bt->nexits = LEFT__EXITS;
-	return code_map_open(&bt->code, "bt-code", code_bytes(bt->c));
+	return code_map_open(&bt->code, code_bytes(bt->c));
 }
 
 void

@@ -56,6 +56,7 @@ struct tr {
 	const uint8_t *bytes;		/* guest page */
 	uint8_t straddle[32];		/* the bytes of an instruction that ends in the next page */
 	unsigned n;
+	uint8_t *body_end;		/* where the cold part begins */
 	bool falls;			/* the last instruction runs on to the next address */
 	enum tr_flags fl;
 	bool fpu_checked;
@@ -94,8 +95,10 @@ void tr_hold(struct bt_state *bt, struct bt_page *pg);		/* translate.c */
 void tr_cold_emit(struct tr *t);
 void tr_system(struct tr *t, struct tr_insn *i);		/* system.c */
 void tr_bits(struct tr *t, struct tr_insn *i);			/* bits.c */
+void tr_show(const struct tr *t);				/* show.c: somebody has asked for it */
 uint32_t tr_exit_light(struct tr *t, struct tr_insn *i);
 
+static inline enum isa_mode tr_isa(const struct tr *t) { return t->mode & BM_code32 ? ISA_32 : ISA_64; }
 static inline uint64_t tr_rip(const struct tr *t, const struct tr_insn *i) { return t->pg->vpage + i->off; }
 static inline uint64_t tr_next(const struct tr *t, const struct tr_insn *i)
 	{ return t->pg->vpage + i->off + i->in.len; }

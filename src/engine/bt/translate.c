@@ -184,6 +184,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 	*t->b = (struct bt_block){ .rip = rip, .page = bt_page_id(bt, pg), .side = bt->nside, .insns = (uint16_t)t->n };
 	entries(t);
 	body(t);
+	t->body_end = t->e.p;
 	for (k = 0; k < t->nfix; k++)
 		e_patch(t->fix[k].at, t->i[t->fix[k].insn].host);
 	tr_cold_emit(t);
@@ -192,5 +193,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 	bt->free = (uint8_t *)(((uintptr_t)t->e.p + 15) & ~(uintptr_t)15);
 	bt->nblocks++;
 	bt_block_add(bt, t->b);
+	if (bt->c->code_log != NULL)
+		tr_show(t);
 	return t->b;
 }

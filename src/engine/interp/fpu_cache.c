@@ -79,7 +79,7 @@ make_spare(const struct cpu *c, const struct insn *in)
 	unsigned a, b, cx, d;
 	size_t used;
 
-	if (spare_code.rw == NULL && code_map_open(&spare_code, "fpu-spare", FPU_STUB_MAX) != 0)
+	if (spare_code.rw == NULL && code_map_open(&spare_code, FPU_STUB_MAX) != 0)
 		return NULL;
 	if (!make(&spare_op, c, in, &spare_code, 0, &used))
 		return NULL;
@@ -117,7 +117,7 @@ static bool
 start(void)
 {
 	pthread_mutex_lock(&lock);
-	if (code.rw == NULL && code_map_open(&code, "fpu-stubs", CODE_SIZE) == 0) {
+	if (code.rw == NULL && code_map_open(&code, CODE_SIZE) == 0) {
 		fpu_keymask_init();
 		atomic_store(&ready, true);
 	}
