@@ -323,59 +323,6 @@ bt_step(struct cpu *c, struct vexit *x)
 	return interp_engine.step(c, x);
 }
 
-/* ---- helpers of translated code ---- */
-
-static bool
-is_canonical(uint64_t lin)
-{
-	enum { SHIFT = 64 - 48 };
-
-	return (uint64_t)((int64_t)(lin << SHIFT) >> SHIFT) == lin;
-}
-
-static uint64_t
-fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
-{
-	struct cpu *c = bt->c;
-	struct tlb *tlb = &c->tlb[c->tlb_view];
-	unsigned size = info & FILL_SIZE, at = lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
-	struct tlb_entry *e = &((info & FILL_write) ? tlb->write : tlb->read)[at];
-	bool saved;
-	uint64_t page = lin & PAGE_MASK;
-	int res = OK;
-
-	bt->stats.fills++;
-	if (e->tag != page && ((lin + size - 1) & PAGE_MASK) == page && is_canonical(lin)) {
-		bt->stats.fills_slow++;
-		lin_hva_slow(c, lin, size, info & FILL_write ? ACC_write : ACC_read, &res);
-	}
-	if (res == OK && e->tag == ((lin + size - 1) & PAGE_MASK) && e->tag == page) {
-		if (info & FILL_stack)
-			tlb->stack = *e;
-		return 0;
-	}
-	bt->fault_ready = res != OK && (info & FILL_fault);
-	bt_count_refusal(bt, lin, size, res);
-	bt_side_find(bt, pc, &c->r.rip, &saved);
-	return 1;
-}
-
-/* A TLB check failed: make the entry. Nonzero: the instruction must be interpreted (a fault, a
- * device, a page with code, an access across pages). */
-uint64_t
-bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
-{
-	bool live = !BT_LIGHT_C && bt->fpu_live;
-	uint64_t res;
-
-	if (live)
-		bt_fpu_unload(bt);
-	res = fill(bt, lin, info, pc);
-	if (live)
-		bt_fpu_load(bt);
-	return res;
-}
-
 /* ---- what others tell ---- */
 
 /* memset without vector registers. */

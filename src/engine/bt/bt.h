@@ -96,8 +96,16 @@ enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code,
 
 struct bt_stats {
 	uint64_t refused[REFUSED__COUNT];
-	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, delivered, light, light_refused,
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, delivered, light, light_refused,
 		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
+};
+
+/* An access that crosses a page, in flight; see split.c. */
+struct bt_split {
+	uint8_t *first, *second;	/* host addresses of its two parts */
+	unsigned n, size;		/* bytes in the first, and of both */
+	uint64_t host, delta;		/* of the buffer: host address, and that minus the linear one */
+	uint8_t bytes[2 * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 };
 
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
@@ -129,7 +137,8 @@ struct bt_state {
 
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
-	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_fpu;
+	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_fpu,
+		*gate_split_back;
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
 	const struct cpu_ops *lower;	/* the machine's */
@@ -140,6 +149,7 @@ struct bt_state {
 	unsigned nwritten;
 
 	struct bt_stats stats;
+	struct bt_split split;
 };
 
 /* A row of the side table: host offset in the block, whether flags are in flags_saved there, and
@@ -198,6 +208,11 @@ unsigned bt_counters(const struct cpu *c, struct counter *out, unsigned max);
 /* signal.c */
 int bt_signals_open(void);
 extern __thread struct bt_state *bt_running;
-/* helper called by the gates; nonzero: interpret the instruction */
+/* split.c */
+bool bt_split(struct bt_state *bt, uint64_t lin, unsigned size, bool write);
+void bt_split_back(struct bt_state *bt);
+/* helper called by the gates */
+enum filled { FILLED, FILLED_not /* interpret the instruction */, FILLED_split /* bt->split has it */ };
 uint64_t bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc);
-enum { FILL_write = 1 << 8, FILL_stack = 1 << 9, FILL_fault = 1 << 10 /* deliver a page fault at once */, FILL_SIZE = 0xff };
+enum { FILL_write = 1 << 8, FILL_stack = 1 << 9, FILL_fault = 1 << 10 /* deliver a page fault at once */, FILL_split = 1 << 11 /* can go on with bt->split */,
+	FILL_SIZE = 0xff };

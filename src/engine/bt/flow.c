@@ -343,8 +343,8 @@ tr_branch(struct tr *t, struct tr_insn *i)
 
 /* ---- the cold part ---- */
 
-static void
-side_row(struct tr *t, uint16_t insn, bool saved)
+void
+tr_side_row(struct tr *t, uint16_t insn, bool saved)
 {
 	t->bt->side[t->bt->nside++] = (offset(t, t->e.p) - t->b->land) << SIDE_HOST_SHIFT | (saved ? SIDE_SAVED : 0) |
 		t->i[insn].off;
@@ -356,16 +356,17 @@ cold_tlb(struct tr *t, struct cold *c)
 {
 	struct emit *e = &t->e;
 
-	side_row(t, c->insn, c->fl == FL_saved);
+	tr_side_row(t, c->insn, c->fl == FL_saved);
 	if (c->kind == COLD_tlb)
 		e_alu(e, true, ALU_xor, S0, rm_gs(S1, c->tag));
 	else if (c->kind == COLD_tlb_const)
 		e_mov_imm(e, S0, c->addr);
 	else
 		e_lea(e, true, S0, rm_at(c->base, c->disp));
-	e_mov_imm(e, S1, c->info);
+	e_mov_imm(e, S1, c->info | (c->splits != SPLIT_no ? FILL_split : 0));
 	e_call(e, gate(t, c->kind == COLD_stack ? t->bt->gate_stack[t->mode >> BM_VIEW_SHIFT & 3] : t->bt->gate_tlb));
 	e_jmp(e, c->back);
+	tr_split_emit(t, c);
 }
 
 /* A backward jump that must poll with live flags. */

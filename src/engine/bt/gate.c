@@ -5,7 +5,7 @@
  */
 #include "engine/bt/bt.h"
 
-enum { TLB_INDEX_SHIFT = PAGE_SHIFT - 4, TLB_INDEX_MASK = (TLB_ENTRIES - 1) << 4 };
+enum { TLB_INDEX_SHIFT = PAGE_SHIFT - 4, TLB_INDEX_MASK = (TLB_ENTRIES - 1) << 4, JMP_LEN = 5 };
 static const int saved_by_c[] = { RBX, RBP, R12, R13, R14, R15 };	/* the System V ABI */
 static const int guest_native[] = { RCX, RDX, RBX, RBP, RSI, RDI, R8, R9, R10, R11, R12 };	/* and RAX, rsp */
 
@@ -102,7 +102,7 @@ static void
 emit_tlb(struct bt_state *bt, struct emit *e)
 {
 	static const int reload[] = { RCX, RDX, RSI, RDI, R8, R9, R10, R11 };
-	uint8_t *fails;
+	uint8_t *fails, *split;
 	unsigned i;
 
 	bt->gate_tlb = here(e);
@@ -122,8 +122,40 @@ emit_tlb(struct bt_state *bt, struct emit *e)
 	e_load(e, RAX, rm_gs(NOREG, 0));
 	e8(e, 0xc3);
 	e_patch(fails, e->p);
+	e_alu_imm(e, false, ALU_cmp, rm_reg(RAX), FILLED_split);
+	split = e_jcc(e, CC_e, NULL);
 	e_mov_imm(e, S0, LEFT_fault);
 	emit_leave(bt, e);
+	e_patch(split, e->p);		/* go on behind the jump that tries again */
+	for (i = 0; i < sizeof(reload) / sizeof(*reload); i++)
+		e_load(e, reload[i], rm_gs(NOREG, (size_t)reload[i] * 8));
+	e_load(e, RAX, rm_gs(NOREG, 0));
+	e_load(e, S0, rm_abs(bt_abs(&bt->split.host)));
+	e_load(e, S1, rm_abs(bt_abs(&bt->split.delta)));
+	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), JMP_LEN);
+	e8(e, 0xc3);
+}
+
+/* bt_split_back(), with every register and flag kept. */
+static void
+emit_split_back(struct bt_state *bt, struct emit *e)
+{
+	static const int kept[] = { RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11 };
+	enum { KEPT = sizeof(kept) / sizeof(*kept), PUSHF = 0x9c, POPF = 0x9d };
+	unsigned i;
+
+	bt->gate_split_back = here(e);
+	e8(e, PUSHF);
+	for (i = 0; i < KEPT; i++)
+		push_pop(e, 0x50, kept[i]);
+	e_alu_imm(e, true, ALU_sub, rm_reg(RSP), 8);	/* with the return address: aligned */
+	e_mov_imm(e, RDI, (uint64_t)(uintptr_t)bt);
+	e_call_c(e, (const void *)(uintptr_t)bt_split_back);
+	e_alu_imm(e, true, ALU_add, rm_reg(RSP), 8);
+	for (i = KEPT; i-- > 0; )
+		push_pop(e, 0x58, kept[i]);
+	e8(e, POPF);
+	e8(e, 0xc3);
 }
 
 /* The same for the stack entry: look in the table of writable pages first. */
@@ -187,5 +219,6 @@ bt_gates_emit(struct bt_state *bt)
 	for (view = 0; view < TLB_VIEWS; view++)
 		emit_stack(bt, &e, view, bt->gate_tlb - e.to_rx);
 	emit_fpu(bt, &e);
+	emit_split_back(bt, &e);
 	bt->first = bt->free = (uint8_t *)(((uintptr_t)e.p + 63) & ~(uintptr_t)63);
 }

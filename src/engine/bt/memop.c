@@ -118,6 +118,8 @@ tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
 	c->info = size | FILL_write | FILL_stack;	/* reads, too: not FILL_fault */
 	e_load(e, S1, rm_gs(NOREG, entry + DELTA));
 	t->free_reg = S0;
+	c->resume = e->p;
+	t->site = c;
 	return rm_sum(base, S1, 0, disp);
 }
 
@@ -210,6 +212,7 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	size_t table = tlb_at(t, write);
 	struct emit *e = &t->e;
 	struct cold *c;
+	struct rm rm;
 	uint8_t *retry;
 	bool homed = (in->base < INSN_RIP && tr_homed(in->base)) || (in->index != INSN_NOREG && tr_homed(in->index));
 	bool seg = in->seg == SEG_fs || in->seg == SEG_gs;
@@ -217,8 +220,13 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	int base;
 
 	if (in->base == RSP && in->index == INSN_NOREG && !seg && in->asize == 8 && !single &&
-	    in->disp >= -STACK_REACH && in->disp <= STACK_REACH)
-		return tr_stack(t, i, GSP, (int32_t)in->disp, size);
+	    in->disp >= -STACK_REACH && in->disp <= STACK_REACH) {
+		rm = tr_stack(t, i, GSP, (int32_t)in->disp, size);
+		if (!write)
+			t->site->splits = SPLIT_read;
+		return rm;
+	}
+	t->site = NULL;
 	tr_flags_clobber(t, i);
 	if (is_const(in)) {
 		if (in->base == INSN_NOREG)
@@ -239,13 +247,17 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	c->back = retry;
 	c->tag = table;
 	c->info = size | (write ? FILL_write : 0) | first_fault(i);
+	c->splits = write ? SPLIT_no : SPLIT_read;
+	t->site = c;
 	if (homed || seg || in->asize != 8 || is_const(in)) {
 		e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
 		e_alu(e, true, ALU_add, S0, rm_gs(S1, table + DELTA));
+		c->resume = e->p;
 		t->free_reg = S1;
 		return rm_at(S0, 0);
 	}
 	e_load(e, S1, rm_gs(S1, table + DELTA));
+	c->resume = e->p;
 	t->free_reg = S0;
 	base = in->base == INSN_NOREG ? NOREG : tr_host(in->base);
 	if (in->index == INSN_NOREG && !single)

@@ -274,6 +274,8 @@ tr_plain(struct tr *t, struct tr_insn *i)
 	for (k = 0; k < h.n; k++)
 		if (i->use.gpr_write >> h.guest[k] & 1)
 			e_store(&t->e, tr_home(h.guest[k]), h.host[k]);
+	if (write)
+		tr_split_store(t, i);
 }
 
 void

@@ -34,8 +34,11 @@ struct tr_insn {
 /* Code to be written behind the block's body. */
 enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
 	COLD_light, COLD_cross };
+enum cold_split { SPLIT_no, SPLIT_read, SPLIT_store };
 struct cold {
 	uint8_t kind, fl;		/* enum cold_kind, enum tr_flags there */
+	uint8_t splits, end_fl;		/* enum cold_split; flags at `end` */
+	uint8_t *resume, *end;		/* with another address in its place; behind the instruction */
 	uint8_t exit_kind;
 	uint16_t insn;
 	uint8_t *from, *back;		/* rel32 to patch; where to go back */
@@ -60,6 +63,7 @@ struct tr {
 	bool falls;			/* the last instruction runs on to the next address */
 	enum tr_flags fl;
 	bool fpu_checked;
+	struct cold *site;		/* of the last memory check */
 	int free_reg;			/* scratch left over by the last memory check */
 	unsigned ncold, nfix;
 	struct tr_insn i[TR_INSNS];
@@ -78,6 +82,9 @@ void tr_flags_save(struct tr *t, int tmp);
 void tr_flags_restore(struct tr *t, int tmp);
 void tr_flags_for(struct tr *t, struct tr_insn *i, int tmp);
 struct cold *tr_cold(struct tr *t, unsigned kind, uint8_t *from);
+/* accesses across pages: split.c */
+void tr_split_store(struct tr *t, const struct tr_insn *i);
+void tr_split_emit(struct tr *t, const struct cold *c);
 /* re-encoding: plain.c */
 bool tr_plain_fits(const struct tr *t, const struct tr_insn *i);
 void tr_plain(struct tr *t, struct tr_insn *i);
@@ -93,6 +100,7 @@ void tr_interp(struct tr *t, struct tr_insn *i);
 void tr_poll(struct tr *t, struct tr_insn *i);
 void tr_hold(struct bt_state *bt, struct bt_page *pg);		/* translate.c */
 void tr_cold_emit(struct tr *t);
+void tr_side_row(struct tr *t, uint16_t insn, bool saved);
 void tr_system(struct tr *t, struct tr_insn *i);		/* system.c */
 void tr_bits(struct tr *t, struct tr_insn *i);			/* bits.c */
 void tr_show(const struct tr *t);				/* show.c: somebody has asked for it */

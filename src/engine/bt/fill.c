@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/fill.c - a check of translated code failed: make the TLB entry, or say what else. */
+#include "engine/bt/bt.h"
+
+static bool
+is_canonical(uint64_t lin)
+{
+	enum { SHIFT = 64 - 48 };
+
+	return (uint64_t)((int64_t)(lin << SHIFT) >> SHIFT) == lin;
+}
+
+static uint64_t
+fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
+{
+	struct cpu *c = bt->c;
+	struct tlb *tlb = &c->tlb[c->tlb_view];
+	unsigned size = info & FILL_SIZE, at = lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
+	struct tlb_entry *e = &((info & FILL_write) ? tlb->write : tlb->read)[at];
+	bool saved, crosses = ((lin + size - 1) & PAGE_MASK) != (lin & PAGE_MASK);
+	uint64_t page = lin & PAGE_MASK;
+	int res = OK;
+
+	bt->stats.fills++;
+	if (e->tag != page && !crosses && is_canonical(lin)) {
+		bt->stats.fills_slow++;
+		lin_hva_slow(c, lin, size, info & FILL_write ? ACC_write : ACC_read, &res);
+	}
+	if (res == OK && !crosses && e->tag == page) {
+		if (info & FILL_stack)
+			tlb->stack = *e;
+		return FILLED;
+	}
+	if (crosses && (info & FILL_split) && is_canonical(lin) && is_canonical(lin + size - 1) &&
+	    bt_split(bt, lin, size, info & FILL_write)) {
+		bt->stats.splits++;
+		return FILLED_split;
+	}
+	bt->fault_ready = res != OK && (info & FILL_fault);
+	bt_count_refusal(bt, lin, size, res);
+	bt_side_find(bt, pc, &c->r.rip, &saved);
+	return FILLED_not;
+}
+
+/* A TLB check failed: make the entry. FILLED_not: the instruction must be interpreted (a fault, a
+ * device, a page with code). */
+uint64_t
+bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
+{
+	bool live = !BT_LIGHT_C && bt->fpu_live;
+	uint64_t res;
+
+	if (live)
+		bt_fpu_unload(bt);
+	res = fill(bt, lin, info, pc);
+	if (live)
+		bt_fpu_load(bt);
+	return res;
+}
