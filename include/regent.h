@@ -52,6 +52,8 @@ struct regent_config {
 	const char *name;		/* of the machine: MAC addresses come from it; NULL: "regent" */
 	const char *trace;		/* "blocks" (stderr) or "blocks=FILE": each translation; NULL: none */
 	int perf_map;			/* 1: name translations for perf in /tmp/perf-PID.map */
+	const char *const *policies;	/* shipped profiles or files, in order; NULL-terminated; NULL: "default" */
+	const char *const *policy_rules;	/* single rules above them; NULL-terminated; NULL: none */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \
@@ -105,6 +107,40 @@ int regent_reg_get(struct regent_vm *vm, unsigned cpu, unsigned id, uint64_t *va
 int regent_reg_set(struct regent_vm *vm, unsigned cpu, unsigned id, uint64_t val);
 int regent_mem_read(struct regent_vm *vm, uint64_t gpa, void *to, size_t n);
 int regent_mem_write(struct regent_vm *vm, uint64_t gpa, const void *from, size_t n);
+
+/* Register policy (doc/policy.md). Lines go to a function of the caller's, without their end. */
+typedef void regent_line_fn(void *ctx, const char *line);
+/* What the engine of cfg keeps of each rule: 0; -REGENT_E_engine when a `must` rule is not kept. */
+int regent_policy_check(const struct regent_config *cfg, regent_line_fn *line, void *ctx);
+/* Which rule decides about the object ("cr4.smep", "msr:0x10"), by access, before and after user space begins. */
+int regent_policy_why(const struct regent_config *cfg, const char *object, regent_line_fn *line, void *ctx);
+int regent_policy_why_vm(struct regent_vm *vm, const char *object, regent_line_fn *line, void *ctx);
+int regent_policy_words(regent_line_fn *line, void *ctx);	/* everything that a rule may name */
+const char *regent_policy_profile(unsigned n, const char **about, const char **text);	/* NULL behind the last */
+
+/* `ask` rules: the guest wants to do this; the vCPU stands still until the answer. Called on the vCPU's
+ * thread, with no lock held; may be set until regent_start. Without it the answer is no. */
+struct regent_access {
+	size_t size;
+	unsigned cpu, cpl;
+	const char *object, *rule;	/* "cr4"; "ask write cr4.smep" */
+	const char *access;		/* "read", "write", "execute" */
+	uint64_t rip, old, val;		/* of a write: the value before, and that to be written */
+	uint64_t id;			/* for regent_answer */
+};
+enum regent_answer { REGENT_ALLOW, REGENT_DENY, REGENT_LATER /* regent_answer will be called, by any thread */ };
+typedef enum regent_answer regent_register_fn(void *ctx, struct regent_vm *vm, const struct regent_access *a);
+int regent_on_register(struct regent_vm *vm, regent_register_fn *fn, void *ctx);
+int regent_answer(struct regent_vm *vm, unsigned cpu, uint64_t id, enum regent_answer answer);
+
+/* Register trace: records of accesses that the policy's `log` rules name or that it refused; a ring of 4096. */
+int regent_trace(struct regent_vm *vm, const char *what);	/* "cr*,msr:*,idtr" beside those; "": no more */
+const char *regent_trace_error(void);				/* the line of regent_trace that failed; per thread */
+/* The record *next as a line of text or JSON: 1; 0: not there yet. Then *next is the number of the one
+ * behind, and *dropped (may be NULL) grows by those that were overwritten before they were read. */
+int regent_trace_read(struct regent_vm *vm, uint64_t *next, int json, char *buf, size_t size, uint64_t *dropped);
+uint64_t regent_trace_count(struct regent_vm *vm);		/* records so far: the next one's number */
+int regent_trace_wait(struct regent_vm *vm, uint64_t next, unsigned ms);	/* 1: there is a record next */
 
 struct regent_stats {
 	size_t size;

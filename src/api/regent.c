@@ -34,6 +34,7 @@ struct regent_vm {
 	struct code_log code_log;
 	const char *engine;
 	struct timespec start, end;
+	struct register_ask ask;
 	bool started, ended;
 	int failure;			/* -REGENT_E_*, under vm->lock once started */
 	char error[ERROR_MAX];
@@ -160,6 +161,19 @@ regent_vm_of(struct regent_vm *v)
 	return v->vm;
 }
 
+struct register_ask *
+regent_ask_of(struct regent_vm *v)
+{
+	return &v->ask;
+}
+
+int
+regent_open_line(int code, const char *line)
+{
+	snprintf(open_error, sizeof(open_error), "%s", line);
+	return -code;
+}
+
 int
 regent_open_fail(int code, const char *what, const char *why)
 {
@@ -258,7 +272,8 @@ console_open(struct regent_vm *v, const struct regent_config *cfg)
 }
 
 static int
-machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct engine *engine)
+machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct engine *engine,
+	     struct policy *policy)
 {
 	struct vm_config vc = { .memory = cfg->memory,
 				.cpus = cfg->cpus,
@@ -266,15 +281,18 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 				.cpu_spec = cfg->cpu,
 				.code_cache = cfg->bt_cache,
 				.code_log = v->code_log.trace != NULL || v->code_log.perf != NULL ? &v->code_log : NULL,
-				.counted_clock = cfg->counted_clock != 0 };
+				.counted_clock = cfg->counted_clock != 0,
+				.policy = policy };
 	struct machine_config mc = { .test_device = cfg->test_device != 0,
 		.debug_exit_port = cfg->debug_exit_port > 0 ? cfg->debug_exit_port : 0 };
 	struct cpu_model probe;
 	char err[ERROR_MAX - 64] = "", lost[512];
 
 	if (cpu_model_make(&probe, cfg->cpu, engine->software, err, sizeof(err), lost,
-			   sizeof(lost)) != 0)
+			   sizeof(lost)) != 0) {
+		policy_free(policy);
 		return regent_open_fail(REGENT_E_usage, "--cpu", err);
+	}
 	if (v->serial != NULL) {
 		mc.serial.write = board_write;
 		mc.serial.want_input = board_want_input;
@@ -325,6 +343,7 @@ regent_open(struct regent_vm **vm, const struct regent_config *given)
 {
 	struct regent_config cfg = REGENT_CONFIG_INIT;
 	const struct engine *engine;
+	struct policy *policy;
 	struct regent_vm *v;
 	int rc;
 
@@ -332,13 +351,25 @@ regent_open(struct regent_vm **vm, const struct regent_config *given)
 	memcpy(&cfg, given, given->size < sizeof(cfg) ? given->size : sizeof(cfg));
 	if ((rc = config_check(&cfg)) != 0 || (rc = engine_choose(&cfg, &engine)) != 0)
 		return rc;
-	if ((v = calloc(1, sizeof(*v))) == NULL)
+	if ((policy = policy_of_config(&cfg, &rc)) == NULL)
+		return rc;
+	if ((rc = policy_suits(policy, engine->name)) != 0) {
+		policy_free(policy);
+		return rc;
+	}
+	if ((v = calloc(1, sizeof(*v))) == NULL) {
+		policy_free(policy);
 		return regent_open_fail(REGENT_E_memory, "regent", "no memory for a machine");
+	}
 	v->serial_file = -1;
 	v->engine = engine->name;
 	v->gdb_where = cfg.gdb != NULL ? strdup(cfg.gdb) : NULL;
-	if ((rc = console_open(v, &cfg)) != 0 || (rc = tools_open(v, &cfg)) != 0 || (rc = machine_open(v, &cfg, engine)) != 0
-	    || (rc = guest_load(v, &cfg)) != 0) {
+	if ((rc = console_open(v, &cfg)) != 0 || (rc = tools_open(v, &cfg)) != 0) {
+		policy_free(policy);
+		regent_close(v);
+		return rc;
+	}
+	if ((rc = machine_open(v, &cfg, engine, policy)) != 0 || (rc = guest_load(v, &cfg)) != 0) {
 		regent_close(v);
 		return rc;
 	}

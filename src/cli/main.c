@@ -15,6 +15,7 @@ const struct command commands[] = {
 	{ "run", "boot a kernel in a virtual machine", cli_run, help_run },
 	{ "lockstep", "run a guest on two engines until they differ", cli_lockstep, help_lockstep },
 	{ "regs", "every register: number, width, reset value", cli_regs, help_regs },
+	{ "policy", "register policies: what they come to", cli_policy, help_policy },
 	{ "cpus", "CPU models, features, engines, and what this host lacks", cli_cpus, help_cpus },
 	{ "version", "the version", cli_version, NULL },
 	{ "help", "this list, or `regent help COMMAND`", cli_help, NULL },

@@ -33,7 +33,11 @@ enum option_id {
 	OPT_disk,
 	OPT_net,
 	OPT_rng,
-	OPT_name
+	OPT_name,
+	OPT_policy,
+	OPT_policy_rule,
+	OPT_trace_regs,
+	OPT_trace_file
 };
 
 static const struct option options[] = {
@@ -63,6 +67,10 @@ static const struct option options[] = {
 	{ "net",         required_argument, NULL, OPT_net         },
 	{ "rng",         no_argument,       NULL, OPT_rng         },
 	{ "name",        required_argument, NULL, OPT_name        },
+	{ "policy",      required_argument, NULL, OPT_policy      },
+	{ "policy-rule", required_argument, NULL, OPT_policy_rule },
+	{ "trace-regs",  required_argument, NULL, OPT_trace_regs  },
+	{ "trace-file",  required_argument, NULL, OPT_trace_file  },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -119,10 +127,10 @@ parse_sized(const char *option, uint64_t *val, bool suffix, const char *example)
 
 /* One more of those that may be repeated. */
 static int
-add_device(const char *option, const char **list, unsigned *n)
+add_word(const char *option, const char **list, unsigned *n, unsigned max)
 {
-	if (*n == DEVICES_MAX)
-		return cli_fail(STATUS_usage, "%s %s: is one too many; at most %d", option, optarg, DEVICES_MAX);
+	if (*n == max)
+		return cli_fail(STATUS_usage, "%s %s: is one too many; at most %u", option, optarg, max);
 	list[(*n)++] = optarg;
 	return 0;
 }
@@ -152,9 +160,9 @@ parse_option(struct options *q, int c)
 		q->modules[q->nmodules++] = optarg;
 		return 0;
 	case OPT_disk:
-		return add_device("--disk", q->disks, &q->ndisks);
+		return add_word("--disk", q->disks, &q->ndisks, DEVICES_MAX);
 	case OPT_net:
-		return add_device("--net", q->nets, &q->nnets);
+		return add_word("--net", q->nets, &q->nnets, DEVICES_MAX);
 	case OPT_rng:
 		cfg->rng = 1;
 		return 0;
@@ -212,6 +220,16 @@ parse_option(struct options *q, int c)
 	case OPT_counted_clock:
 		cfg->counted_clock = 1;
 		return 0;
+	case OPT_policy:
+		return add_word("--policy", q->policies, &q->npolicies, POLICIES_MAX);
+	case OPT_policy_rule:
+		return add_word("--policy-rule", q->policy_rules, &q->npolicy_rules, POLICIES_MAX);
+	case OPT_trace_regs:
+		q->trace_regs = optarg;
+		return 0;
+	case OPT_trace_file:
+		q->trace_file = optarg;
+		return 0;
 	case OPT_engines:
 		q->engines = optarg;
 		return 0;
@@ -230,7 +248,7 @@ parse_option(struct options *q, int c)
 }
 
 int
-options_parse(struct options *q, const char *command, int argc, char **argv)
+options_parse_words(struct options *q, const char *command, int argc, char **argv, int *rest)
 {
 	int c, rc = 0;
 
@@ -238,11 +256,21 @@ options_parse(struct options *q, const char *command, int argc, char **argv)
 	optind = 1;
 	while (rc == 0 && (c = getopt_long(argc, argv, ":v:", options, NULL)) != -1)
 		rc = c == '?' || c == ':' ? cli_bad_option(command, c, argv) : parse_option(q, c);
-	if (rc == 0 && optind < argc)
-		rc = cli_fail(STATUS_usage, "%s: is no option; see `regent %s --help`",
-			      argv[optind], command);
 	q->cfg.modules = q->modules;
 	q->cfg.disks = q->disks;
 	q->cfg.nets = q->nets;
+	q->cfg.policies = q->policies;
+	q->cfg.policy_rules = q->policy_rules;
+	*rest = optind;
+	return rc;
+}
+
+int
+options_parse(struct options *q, const char *command, int argc, char **argv)
+{
+	int rest, rc = options_parse_words(q, command, argc, argv, &rest);
+
+	if (rc == 0 && rest < argc)
+		rc = cli_fail(STATUS_usage, "%s: is no option; see `regent %s --help`", argv[rest], command);
 	return rc;
 }

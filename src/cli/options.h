@@ -4,7 +4,7 @@
 #include "cli/stats.h"
 #include "regent.h"
 
-enum { MODULES_MAX = 32, DEVICES_MAX = 24 };
+enum { MODULES_MAX = 32, DEVICES_MAX = 24, POLICIES_MAX = 32 };
 
 struct options {
 	struct regent_config cfg;
@@ -12,6 +12,9 @@ struct options {
 	unsigned nmodules;
 	const char *disks[DEVICES_MAX + 1], *nets[DEVICES_MAX + 1];
 	unsigned ndisks, nnets;
+	const char *policies[POLICIES_MAX + 1], *policy_rules[POLICIES_MAX + 1];
+	unsigned npolicies, npolicy_rules;
+	const char *trace_regs, *trace_file;	/* run: NULL: none */
 	enum stats_form stats;
 	const char *engines;			/* lockstep: "REFERENCE,TEST" */
 	uint64_t limit, compare_memory;		/* lockstep: instructions */
@@ -20,3 +23,5 @@ struct options {
 
 /* argv[0] is the subcommand. 0, or an exit status after one line on stderr. */
 int options_parse(struct options *q, const char *command, int argc, char **argv);
+/* The same for commands that take words: *rest is the index of the first, argv is put in order. */
+int options_parse_words(struct options *q, const char *command, int argc, char **argv, int *rest);

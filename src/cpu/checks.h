@@ -13,6 +13,9 @@
 #include "cpu/registers.def"
 #undef R
 
+/* The CPU feature that gives a control register these bits, or CPUF_always. (control.c) */
+int reg_bit_feature(int id, uint64_t bits);
+
 static inline int MUST_CHECK
 raise_gp(struct cpu *c)
 {

@@ -77,34 +77,55 @@ check_cr3(struct cpu *c, int id, uint64_t val)
 	return OK;
 }
 
-/* The bits of CR4 that the model has. */
-static uint64_t
-cr4_known(const struct cpu_model *m)
+/* Which CPU feature gives which bits. */
+static const struct { uint64_t bits; uint16_t reg, feature; } bit_row[] = {
+	{ 1 << cr4_vme_SHIFT | 1 << cr4_pvi_SHIFT, REG_cr4, CPUF_vme },
+	{ 1 << cr4_tsd_SHIFT, REG_cr4, CPUF_tsc },
+	{ 1 << cr4_de_SHIFT, REG_cr4, CPUF_de },
+	{ 1 << cr4_pse_SHIFT, REG_cr4, CPUF_pse },
+	{ 1 << cr4_pae_SHIFT, REG_cr4, CPUF_pae },
+	{ 1 << cr4_mce_SHIFT, REG_cr4, CPUF_mce },
+	{ 1 << cr4_pge_SHIFT, REG_cr4, CPUF_pge },
+	{ 1 << cr4_pce_SHIFT, REG_cr4, CPUF_always },
+	{ 1 << cr4_osfxsr_SHIFT, REG_cr4, CPUF_fxsr },
+	{ 1 << cr4_osxmmexcpt_SHIFT, REG_cr4, CPUF_sse },
+	{ 1 << cr4_umip_SHIFT, REG_cr4, CPUF_umip },
+	{ 1 << cr4_fsgsbase_SHIFT, REG_cr4, CPUF_fsgsbase },
+	{ 1 << cr4_pcide_SHIFT, REG_cr4, CPUF_pcid },
+	{ 1 << cr4_osxsave_SHIFT, REG_cr4, CPUF_xsave },
+	{ 1 << cr4_smep_SHIFT, REG_cr4, CPUF_smep },
+	{ 1 << cr4_smap_SHIFT, REG_cr4, CPUF_smap },
+	{ 1 << ia32_efer_sce_SHIFT, REG_ia32_efer, CPUF_syscall },
+	{ 1 << ia32_efer_lme_SHIFT | 1 << ia32_efer_lma_SHIFT, REG_ia32_efer, CPUF_lm },
+	{ 1 << ia32_efer_nxe_SHIFT, REG_ia32_efer, CPUF_nx },
+	{ 1 << ia32_efer_autoibrs_SHIFT, REG_ia32_efer, CPUF_autoibrs },
+	{ 1 << xcr0_avx_SHIFT, REG_xcr0, CPUF_avx },
+	{ 1 << ia32_apic_base_extd_SHIFT, REG_ia32_apic_base, CPUF_x2apic },
+};
+enum { BIT_ROWS = sizeof(bit_row) / sizeof(bit_row[0]) };
+
+int
+reg_bit_feature(int id, uint64_t bits)
 {
-	static const struct { uint64_t bits; uint16_t feature; } row[] = {
-		{ 1 << cr4_vme_SHIFT | 1 << cr4_pvi_SHIFT, CPUF_vme },
-		{ 1 << cr4_tsd_SHIFT, CPUF_tsc },
-		{ 1 << cr4_de_SHIFT, CPUF_de },
-		{ 1 << cr4_pse_SHIFT, CPUF_pse },
-		{ 1 << cr4_pae_SHIFT, CPUF_pae },
-		{ 1 << cr4_mce_SHIFT, CPUF_mce },
-		{ 1 << cr4_pge_SHIFT, CPUF_pge },
-		{ 1 << cr4_pce_SHIFT, CPUF_always },
-		{ 1 << cr4_osfxsr_SHIFT, CPUF_fxsr },
-		{ 1 << cr4_osxmmexcpt_SHIFT, CPUF_sse },
-		{ 1 << cr4_umip_SHIFT, CPUF_umip },
-		{ 1 << cr4_fsgsbase_SHIFT, CPUF_fsgsbase },
-		{ 1 << cr4_pcide_SHIFT, CPUF_pcid },
-		{ 1 << cr4_osxsave_SHIFT, CPUF_xsave },
-		{ 1 << cr4_smep_SHIFT, CPUF_smep },
-		{ 1 << cr4_smap_SHIFT, CPUF_smap },
-	};
+	unsigned i;
+
+	for (i = 0; i < BIT_ROWS; i++)
+		if (bit_row[i].reg == id && bit_row[i].bits & bits)
+			return bit_row[i].feature;
+	return CPUF_always;
+}
+
+/* The bits of a register that the model has. */
+static uint64_t
+bits_known(const struct cpu_model *m, int id)
+{
 	uint64_t known = 0;
 	unsigned i;
 
-	for (i = 0; i < sizeof(row) / sizeof(row[0]); i++)
-		if (row[i].feature == CPUF_always || cpu_has(m, row[i].feature))
-			known |= row[i].bits;
+	for (i = 0; i < BIT_ROWS; i++)
+		if (bit_row[i].reg == id && (bit_row[i].feature == CPUF_always ||
+		    cpu_has(m, (enum cpu_feature)bit_row[i].feature)))
+			known |= bit_row[i].bits;
 	return known;
 }
 
@@ -115,7 +136,7 @@ check_cr4(struct cpu *c, int id, uint64_t val)
 	uint64_t old = r->cr4, changed = val ^ old;
 	const uint64_t format = cr4_pse_MASK | cr4_pae_MASK | cr4_pge_MASK;
 
-	if (val & ~cr4_known(c->model))
+	if (val & ~bits_known(c->model, REG_cr4))
 		return raise_gp(c);
 	if (c->lma && !(val & cr4_pae_MASK))
 		return raise_gp(c);
@@ -162,29 +183,13 @@ check_dr7(struct cpu *c, int id, uint64_t val)
 	return val >> 32 ? raise_gp(c) : check_none(c, id, val);
 }
 
-static uint64_t
-efer_known(const struct cpu_model *m)
-{
-	uint64_t known = 0;
-
-	if (cpu_has(m, CPUF_syscall))
-		known |= ia32_efer_sce_MASK;
-	if (cpu_has(m, CPUF_lm))
-		known |= ia32_efer_lme_MASK | ia32_efer_lma_MASK;
-	if (cpu_has(m, CPUF_nx))
-		known |= ia32_efer_nxe_MASK;
-	if (cpu_has(m, CPUF_autoibrs))
-		known |= ia32_efer_autoibrs_MASK;
-	return known;
-}
-
 /* LMA follows from LME and CR0.PG; what is written to it is ignored. */
 int
 check_efer(struct cpu *c, int id, uint64_t val)
 {
 	uint64_t old = c->r.v[id], changed;
 
-	if (val & ~efer_known(c->model))
+	if (val & ~bits_known(c->model, REG_ia32_efer))
 		return raise_gp(c);
 	val = (val & ~ia32_efer_lma_MASK) | (old & ia32_efer_lma_MASK);
 	changed = val ^ old;

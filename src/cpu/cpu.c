@@ -14,6 +14,7 @@ cpu_open(struct cpu *c, struct mem *mem, const struct cpu_model *model, unsigned
 	c->index = index;
 	c->retire_limit = UINT64_MAX;
 	c->valid = GROUP_ALL;
+	policy_adopt(c, NULL);
 	reg_reset(&c->r, &c->fpu);
 	if (index != 0) {
 		c->r.ia32_apic_base &= ~ia32_apic_base_bsp_MASK;

@@ -6,6 +6,7 @@
  * hardware uses only the register file and the event rows.
  */
 #pragma once
+#include "cpu/policy.h"
 #include "cpu/regs.h"
 #include "mem/mem.h"
 #include <stdatomic.h>
@@ -27,7 +28,8 @@ enum { OK = 0, FAULT = 1 };
 #define MUST_CHECK __attribute__((warn_unused_result))
 
 enum event_kind { EVENT_none, EVENT_fault, EVENT_trap /* #DB after, #BP, #OF */, EVENT_int /* INT n */,
-	EVENT_icebp, EVENT_nmi, EVENT_extint };
+	EVENT_icebp, EVENT_nmi, EVENT_extint,
+	EVENT_retry /* none: the instruction is to be tried again, once the host program has answered */ };
 struct cpu_fault {
 	uint8_t kind;		/* enum event_kind */
 	uint8_t vec;
@@ -80,6 +82,10 @@ struct cpu_ops {
 	void (*tsc_write)(struct cpu *c, uint64_t tsc);	/* IA32_TSC was written: new value */
 	void (*tsc_adjust)(struct cpu *c, uint64_t delta);	/* TSC moved by delta through TSC_ADJUST */
 	void (*kvm_clock)(struct cpu *c, uint32_t msr, uint64_t val);	/* a kvmclock MSR was written */
+	/* Register policy: a line for the trace (may be NULL); may the guest, says the host program?
+	 * VERDICT_wait: it thinks, the vCPU stands still until then (may be NULL: no). */
+	void (*policy_event)(struct cpu *c, struct policy_record *r);
+	enum verdict (*policy_ask)(struct cpu *c, const struct policy_query *q, const struct policy_rule *r);
 };
 
 /* ---- software TLB (cpu/tlb.c); its layout is part of the translator's contract ---- */
@@ -157,6 +163,14 @@ struct cpu {
 	const struct cpu_model *model;
 	unsigned index;			/* 0 is the bootstrap processor; APIC id */
 	uint64_t code_cache;		/* bytes that an engine may use for translations; 0: as it likes */
+
+	/* -- register policy (policy.h), by policy_adopt -- */
+	const struct policy *policy;	/* borrowed; NULL: none */
+	const uint8_t *policed;		/* by row of registers.def: enum reg_access that some rule is about */
+	uint32_t police_insns;		/* enum policy_insn likewise: engines neither inline nor shorten these */
+	bool user_watch;		/* tell policy_user_begins when CPL 3 is next entered */
+	bool user_late;			/* started by INIT after user space began: `after userspace` waits for its own */
+	_Atomic bool *userspace;	/* the VM's: some vCPU has run at CPL 3; NULL: never */
 
 	/* Set by an engine that keeps translations by linear address: called on the vCPU's thread by
 	 * tlb_flush_page and tlb_flush_all (and a CR3 write that keeps the TLB, as FLUSH_nonglobal). */

@@ -235,5 +235,7 @@ cpuid_answer(const struct cpu *c, uint32_t leaf, uint32_t sub, struct cpuid_regs
 		else if (leaf >> 8 == 0x400000 && cpu_has(c->model, CPUF_hypervisor))
 			leaf_hypervisor(c, leaf, &r);
 	}
+	if (c->policy != NULL && c->policy->cpuid)
+		policy_cpuid(c, leaf, has_subleaves ? sub : 0, &r);
 	*out = r;
 }

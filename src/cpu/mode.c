@@ -44,6 +44,8 @@ cpu_mode_update(struct cpu *c)
 	c->mode = (uint8_t)mode;
 	c->cpl = cpl_of(&c->r, mode);
 	c->tlb_view = (uint8_t)view_of(&c->r, c->cpl);
+	if (c->cpl == 3 && c->user_watch)
+		policy_user_begins(c);
 }
 
 static int

@@ -12,15 +12,35 @@ is_x2apic(const struct cpu *c, uint32_t msr)
 	return msr >= X2APIC_FIRST && msr <= X2APIC_LAST && ia32_apic_base_extd(&c->r);
 }
 
-/* The row of that MSR, when this model has it and the policy lets the guest at it; else -1. */
+/* The row of that MSR, when this model has it; else -1. */
 static int
-msr_row(struct cpu *c, uint32_t msr, enum reg_access access, uint64_t val)
+msr_row(const struct cpu *c, uint32_t msr)
 {
 	int id = reg_by_msr(msr);
 
-	if (id < 0 || (reg_desc[id].since != CPUF_always && !cpu_has(c->model, reg_desc[id].since)))
-		return -1;
-	return policy_check(c, id, access, val) == VERDICT_allow ? id : -1;
+	return id < 0 || (reg_desc[id].since != CPUF_always && !cpu_has(c->model, reg_desc[id].since)) ? -1 : id;
+}
+
+/* An MSR that no row describes: what does the policy say? done: all is said. */
+static int
+unlisted(struct cpu *c, uint32_t msr, enum reg_access access, uint64_t *val, bool *done)
+{
+	*done = false;
+	if (c->policy == NULL || !(is_x2apic(c, msr) ? c->policy->x2apic : c->policy->odd_msrs))
+		return OK;
+	return policy_msr(c, msr, access, val, done);
+}
+
+static int
+unlisted_access(struct cpu *c, uint32_t msr, enum reg_access access, uint64_t *val)
+{
+	bool done;
+
+	if (unlisted(c, msr, access, val, &done) != OK)
+		return FAULT;
+	if (done)
+		return OK;
+	return is_x2apic(c, msr) && c->ops->apic_msr(c, msr, access == REG_write, val) ? OK : raise_gp(c);
 }
 
 static uint64_t
@@ -53,23 +73,25 @@ msr_read(struct cpu *c, uint32_t msr, uint64_t *val)
 
 	if (c->cpl != 0)
 		return raise_gp(c);
-	if (is_x2apic(c, msr))
-		return c->ops->apic_msr(c, msr, false, val) ? OK : raise_gp(c);
-	id = msr_row(c, msr, REG_read, 0);
-	return id < 0 ? raise_gp(c) : msr_value(c, id, val);
+	if (is_x2apic(c, msr) || (id = msr_row(c, msr)) < 0)
+		return unlisted_access(c, msr, REG_read, val);
+	if (msr_value(c, id, val) != OK)
+		return FAULT;
+	return policy_refuse(c, policy_reg(c, id, REG_read, val), false);
 }
 
 int
 msr_write(struct cpu *c, uint32_t msr, uint64_t val)
 {
+	enum verdict v;
 	int id;
 
 	if (c->cpl != 0)
 		return raise_gp(c);
-	if (is_x2apic(c, msr))
-		return c->ops->apic_msr(c, msr, true, &val) ? OK : raise_gp(c);
-	id = msr_row(c, msr, REG_write, val);
-	return id < 0 ? raise_gp(c) : reg_guest_write(c, id, val);
+	if (is_x2apic(c, msr) || (id = msr_row(c, msr)) < 0)
+		return unlisted_access(c, msr, REG_write, &val);
+	v = policy_reg(c, id, REG_write, &val);
+	return v == VERDICT_allow ? reg_guest_write(c, id, val) : policy_refuse(c, v, false);
 }
 
 int

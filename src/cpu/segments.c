@@ -2,6 +2,7 @@
 /* cpu/segments.c - addresses through segments, loading segment registers (SDM vol. 3A, 3.4, 5). */
 #include "cpu/segments.h"
 #include "cpu/descriptor.h"
+#include "cpu/sysreg.h"
 
 int
 seg_violation(struct cpu *c, enum seg_id seg)
@@ -136,10 +137,12 @@ seg_lldt(struct cpu *c, uint16_t sel)
 	if (system_load_allowed(c, sel) != OK)
 		return FAULT;
 	if (sel_null(sel)) {
+		if (segment_write(c, SEG_ldtr, sel, c->r.ldtr_base) != OK)
+			return FAULT;
 		seg_set_null(&c->r.seg[SEG_ldtr], sel, 0);
 		return OK;
 	}
-	if (load_system(c, sel, 1 << SYS_ldt, &d) != OK)
+	if (load_system(c, sel, 1 << SYS_ldt, &d) != OK || segment_write(c, SEG_ldtr, sel, d.base) != OK)
 		return FAULT;
 	seg_set_desc(&c->r.seg[SEG_ldtr], sel, &d);
 	return OK;
@@ -154,7 +157,8 @@ seg_ltr(struct cpu *c, uint16_t sel)
 		return FAULT;
 	if (sel_null(sel))
 		return cpu_raise_error(c, VEC_gp, 0);
-	if (load_system(c, sel, 1 << SYS_tss32 | (c->lma ? 0 : 1 << SYS_tss16), &d) != OK)
+	if (load_system(c, sel, 1 << SYS_tss32 | (c->lma ? 0 : 1 << SYS_tss16), &d) != OK ||
+	    segment_write(c, SEG_tr, sel, d.base) != OK)
 		return FAULT;
 	if (desc_change_type(c, &d, SYS_BUSY, 0) != OK)
 		return FAULT;

@@ -19,19 +19,28 @@ cr_row(unsigned n)
 	}
 }
 
-/* Existence, privilege and policy: the same for all moves to and from CRn and DRn. */
+/* Existence and privilege: the same for all moves to and from CRn and DRn. */
 static int MUST_CHECK
-may_access(struct cpu *c, int id, enum reg_access access, uint64_t val)
+may_access(struct cpu *c, int id)
 {
 	if (id < 0)
 		return cpu_raise(c, VEC_ud);
-	if (c->cpl != 0)
-		return raise_gp(c);
-	switch (policy_check(c, id, access, val)) {
-	case VERDICT_allow: return OK;
-	case VERDICT_hide: return cpu_raise(c, VEC_ud);
-	default: return raise_gp(c);
-	}
+	return c->cpl != 0 ? raise_gp(c) : OK;
+}
+
+/* A write that privilege allows, as far as policy does. */
+static int MUST_CHECK
+reg_write(struct cpu *c, int id, uint64_t val)
+{
+	enum verdict v = policy_reg(c, id, REG_write, &val);
+
+	return v == VERDICT_allow ? reg_guest_write(c, id, val) : policy_refuse(c, v, true);
+}
+
+static int MUST_CHECK
+reg_read(struct cpu *c, int id, uint64_t *val)
+{
+	return policy_refuse(c, policy_reg(c, id, REG_read, val), true);
 }
 
 int
@@ -39,13 +48,13 @@ cr_read(struct cpu *c, unsigned n, uint64_t *val)
 {
 	int id = cr_row(n);
 
-	if (may_access(c, id, REG_read, 0) != OK)
+	if (may_access(c, id) != OK)
 		return FAULT;
 	if (id == REG_cr8 && c->ops != NULL && c->ops->tpr_get != NULL)
 		*val = c->ops->tpr_get(c);
 	else
 		*val = c->r.v[id];
-	return OK;
+	return reg_read(c, id, val);
 }
 
 int
@@ -53,9 +62,7 @@ cr_write(struct cpu *c, unsigned n, uint64_t val)
 {
 	int id = cr_row(n);
 
-	if (may_access(c, id, REG_write, val) != OK)
-		return FAULT;
-	return reg_guest_write(c, id, val);
+	return may_access(c, id) == OK ? reg_write(c, id, val) : FAULT;
 }
 
 int
@@ -63,8 +70,12 @@ cpu_clts(struct cpu *c)
 {
 	uint64_t val = c->r.cr0 & ~cr0_ts_MASK;
 
-	if (may_access(c, REG_cr0, REG_write, val) != OK)
+	enum verdict v;
+
+	if (may_access(c, REG_cr0) != OK)
 		return FAULT;
+	if ((v = policy_reg(c, REG_cr0, REG_write, &val)) != VERDICT_allow)
+		return policy_refuse(c, v, true);
 	c->r.cr0 = val;
 	return OK;
 }
@@ -93,9 +104,9 @@ dr_row(const struct cpu *c, unsigned n)
 }
 
 static int MUST_CHECK
-dr_access(struct cpu *c, int id, enum reg_access access, uint64_t val)
+dr_access(struct cpu *c, int id)
 {
-	if (may_access(c, id, access, val) != OK)
+	if (may_access(c, id) != OK)
 		return FAULT;
 	return dr7_gd(&c->r) ? cpu_raise_db(c, dr6_bd_MASK) : OK;
 }
@@ -105,10 +116,10 @@ dr_read(struct cpu *c, unsigned n, uint64_t *val)
 {
 	int id = dr_row(c, n);
 
-	if (dr_access(c, id, REG_read, 0) != OK)
+	if (dr_access(c, id) != OK)
 		return FAULT;
 	*val = c->r.v[id];
-	return OK;
+	return reg_read(c, id, val);
 }
 
 int
@@ -116,9 +127,7 @@ dr_write(struct cpu *c, unsigned n, uint64_t val)
 {
 	int id = dr_row(c, n);
 
-	if (dr_access(c, id, REG_write, val) != OK)
-		return FAULT;
-	return reg_guest_write(c, id, val);
+	return dr_access(c, id) == OK ? reg_write(c, id, val) : FAULT;
 }
 
 enum { XCR_INUSE = 1 };
@@ -132,20 +141,23 @@ xcr_read(struct cpu *c, uint32_t n, uint64_t *val)
 		*val = c->r.xcr0;	/* "in use" may be said of what is not */
 		return OK;
 	}
-	if (n != 0 || policy_check(c, REG_xcr0, REG_read, 0) != VERDICT_allow)
+	if (n != 0)
 		return raise_gp(c);
 	*val = c->r.xcr0;
-	return OK;
+	return policy_refuse(c, policy_reg(c, REG_xcr0, REG_read, val), false);
 }
 
 int
 xcr_write(struct cpu *c, uint32_t n, uint64_t val)
 {
+	enum verdict v;
+
 	if (!cr4_osxsave(&c->r))
 		return cpu_raise(c, VEC_ud);
-	if (c->cpl != 0 || n != 0 || policy_check(c, REG_xcr0, REG_write, val) != VERDICT_allow)
+	if (c->cpl != 0 || n != 0)
 		return raise_gp(c);
-	return reg_guest_write(c, REG_xcr0, val);
+	v = policy_reg(c, REG_xcr0, REG_write, &val);
+	return v == VERDICT_allow ? reg_guest_write(c, REG_xcr0, val) : policy_refuse(c, v, false);
 }
 
 int

@@ -6,10 +6,28 @@
 #pragma once
 #include "cpu/cpu.h"
 
-/* One decision for every engine: may the guest do this to that register? (policy.c) */
-enum reg_access { REG_read, REG_write };
-enum verdict { VERDICT_allow, VERDICT_deny, VERDICT_hide };
-enum verdict policy_check(struct cpu *c, int id, enum reg_access access, uint64_t val);
+/* One decision for every engine: may the guest do this to that register? What no rule is about costs
+ * a load and a branch. After VERDICT_allow *val is what is to be written, or what a read shows (it
+ * held the true value). Everything else is answered by policy_refuse. */
+enum verdict policy_reg_asked(struct cpu *c, int id, enum reg_access access, uint64_t *val);
+static inline enum verdict
+policy_reg(struct cpu *c, int id, enum reg_access access, uint64_t *val)
+{
+	if (__builtin_expect(!(c->policed[id] & access), 1))
+		return VERDICT_allow;
+	return policy_reg_asked(c, id, access, val);
+}
+/* What the guest gets instead: #GP(0), #UD for what is hidden (where ud), nothing (OK), or another try. */
+int MUST_CHECK policy_refuse(struct cpu *c, enum verdict v, bool ud);
+/* LGDT and LIDT: base and limit as one register. */
+int MUST_CHECK table_write(struct cpu *c, int base_id, uint64_t base, uint64_t limit);
+int MUST_CHECK table_read(struct cpu *c, int base_id, uint64_t *base, uint64_t *limit);
+int MUST_CHECK segment_write(struct cpu *c, enum seg_id seg, uint64_t sel, uint64_t base);	/* LLDT, LTR: may it? */
+int MUST_CHECK policy_insn(struct cpu *c, enum policy_insn n);	/* one of c->police_insns */
+/* done: no device (no register) is to see it; *io (*val) is the answer. */
+int MUST_CHECK policy_port(struct cpu *c, struct io *io, bool *done);
+int MUST_CHECK policy_msr(struct cpu *c, uint32_t msr, enum reg_access access, uint64_t *val, bool *done);
+bool policy_init_refused(struct cpu *c);	/* an INIT arrived for c */
 
 int MUST_CHECK cr_read(struct cpu *c, unsigned n, uint64_t *val);
 int MUST_CHECK cr_write(struct cpu *c, unsigned n, uint64_t val);

@@ -45,6 +45,9 @@ struct engine {
 	int (*run)(struct cpu *c, struct vexit *x);
 	/* Exactly one instruction (or one delivered fault); for debuggers and lockstep. */
 	int (*step)(struct cpu *c, struct vexit *x);
+	/* Forget what was made of guest code: the policy says other things of it now. On the vCPU's thread,
+	 * between runs. NULL: nothing is kept. */
+	void (*forget)(struct cpu *c);
 	void (*kick)(struct cpu *c);	/* from any thread, after cpu_ask(); may be NULL */
 	/* Deliver cpu->fault (an NMI or external interrupt that can be taken now); NULL: cpu_deliver. */
 	int (*inject)(struct cpu *c);

@@ -48,6 +48,9 @@ void machine_serial_ready(struct vm *vm);
 void machine_power_button(struct vm *vm);
 void machine_nmi(struct vm *vm);		/* the front panel's NMI button: all vCPUs */
 
+/* The board's layer of the register policy. */
+extern const char machine_policy[];
+
 /* The memory map for boot protocols; types as in e820 (1 RAM, 2 reserved, 3 ACPI). */
 enum { MACHINE_MAP_MAX = 16 };
 struct machine_range {

@@ -10,6 +10,7 @@
 
 #include "cpu/access.h"
 #include "cpu/debug.h"
+#include "cpu/sysreg.h"
 #include "vm/kvmclock.h"
 #include "vm/sched.h"
 #include <assert.h>
@@ -148,6 +149,7 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.io = op_io, .tsc = op_tsc, .tsc_delta = op_tsc_delta, .apic_msr = op_apic_msr, .apic_base = op_apic_base,
 	.tpr_get = op_tpr_get, .tpr_set = op_tpr_set, .deadline = op_deadline,
 	.tsc_write = op_tsc_write, .tsc_adjust = op_tsc_adjust, .kvm_clock = op_kvm_clock,
+	.policy_event = vcpu_policy_event, .policy_ask = vcpu_policy_ask,
 };
 
 /* ---- exits ---- */
@@ -231,6 +233,13 @@ vcpu_take_init(struct vcpu *vc)
 	struct cpu *c = &vc->cpu;
 	uint64_t sipi = c->r.sipi_vector;	/* may have come already, behind this INIT */
 
+	if (policy_init_refused(c))
+		return;
+	if (atomic_load(&vc->vm->userspace)) {
+		c->user_late = c->user_watch = true;
+		if (vc->engine->forget != NULL)
+			vc->engine->forget(c);	/* its way back to CPL 3 must be seen */
+	}
 	reg_init(&c->r);
 	c->r.sipi_vector = sipi;
 	if (vc->apic_ops != NULL)
@@ -318,10 +327,11 @@ vcpu_attend(struct vcpu *vc)
 		cpu_shootdown_serve(c);
 	if (vm->end != VM_running)
 		return STEP_ended;
-	if (vcpu_parks(vc)) {
+	if (vcpu_parks(vc) || vc->ask.waiting) {
 		vc->asked = asked;
 		return STEP_blocked;
 	}
+	vcpu_policy_attend(vc);
 	if (asked & ATT_init)
 		vcpu_take_init(vc);
 	if (asked & ATT_sipi)
@@ -405,9 +415,11 @@ vcpu_step(struct vcpu *vc)
 {
 	struct cpu *c = &vc->cpu;
 	struct vexit x = { 0 };
-	enum step s = vcpu_enter(vc);
+	enum step s;
 	int err;
 
+	vcpu_tell(vc);
+	s = vcpu_enter(vc);
 	if (s != STEP_again)
 		return s;
 	if ((err = vc->engine->store(c, c->dirty)) == 0) {

@@ -7,6 +7,7 @@
 #include "vm/vm.h"
 
 #include "cpu/access.h"
+#include "vm/trace.h"
 #include "vm/vcpu.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -78,6 +79,9 @@ vcpu_open(struct vm *vm, unsigned index, const struct vm_config *cfg)
 	vc->cpu.owner = vc;
 	vc->cpu.code_cache = cfg->code_cache;
 	vc->cpu.code_log = cfg->code_log;
+	vc->cpu.userspace = &vm->userspace;
+	vc->cpu.user_watch = true;
+	policy_adopt(&vc->cpu, vm->policy);
 	if (cfg->engine->open(&vc->cpu) != 0) {
 		vcpu_close(vc);
 		return NULL;
@@ -100,6 +104,7 @@ lock_init(pthread_mutex_t *lock)
 static int
 vm_open_cpus(struct vm *vm, const struct vm_config *cfg, char *err, size_t err_size)
 {
+	char hidden[1024] = "";
 	const char *spec = cfg->cpu_spec != NULL ? cfg->cpu_spec : cfg->engine->model;
 
 	if (cpu_model_make(&vm->model, spec, cfg->engine->software, err, err_size, vm->lost,
@@ -107,6 +112,8 @@ vm_open_cpus(struct vm *vm, const struct vm_config *cfg, char *err, size_t err_s
 		return -1;
 	if (cfg->engine->limit != NULL)
 		cfg->engine->limit(&vm->model, vm->lost, sizeof(vm->lost));
+	if (vm->policy != NULL)
+		policy_limit(vm->policy, &vm->model, hidden, sizeof(hidden));
 	vm->model.cpus = cfg->cpus;
 	vm->model.tsc_khz = clock_tsc_khz(vm->clock);
 	for (unsigned i = 0; i < cfg->cpus; i++) {
@@ -127,8 +134,10 @@ vm_open(const struct vm_config *cfg, char *err, size_t err_size)
 
 	if (vm == NULL) {
 		vm_say(err, err_size, "out of memory");
+		policy_free(cfg->policy);
 		return NULL;
 	}
+	vm->policy = cfg->policy;
 	lock_init(&vm->lock);
 	cond_init(&vm->changed);
 	cond_init(&vm->service_wake);
@@ -138,7 +147,8 @@ vm_open(const struct vm_config *cfg, char *err, size_t err_size)
 	} else if ((vm->mem = mem_open(cfg->memory)) == NULL) {
 		vm_say(err, err_size, "no %llu MiB of guest memory: %s",
 		    (unsigned long long)cfg->memory >> 20, strerror(errno));
-	} else if ((vm->clock = clock_open(cfg->counted_clock)) == NULL || (vm->bus = bus_open()) == NULL) {
+	} else if ((vm->clock = clock_open(cfg->counted_clock)) == NULL || (vm->bus = bus_open()) == NULL ||
+		   (vm->trace = trace_open()) == NULL) {
 		vm_say(err, err_size, "out of memory");
 	} else if (vm_open_cpus(vm, cfg, err, err_size) == 0) {
 		clock_on_earlier(vm->clock, service_wake, vm);
@@ -165,6 +175,8 @@ vm_close(struct vm *vm)
 		d->ops->close(d);
 	}
 	bus_close(vm->bus);
+	trace_close(vm->trace);
+	policy_free(vm->policy);
 	clock_close(vm->clock);
 	mem_close(vm->mem);
 	pthread_cond_destroy(&vm->changed);

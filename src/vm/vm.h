@@ -31,6 +31,18 @@ struct vcpu_apic_ops {
 	void (*init)(void *apic);		/* INIT arrived: reset all but the id */
 };
 
+/* A guest's access that the host program is asked about (`ask`): one per vCPU at a time. */
+struct vcpu_ask {
+	bool waiting;			/* the vCPU stands still until vcpu_answer */
+	bool told;			/* on_ask has been called */
+	bool answered;
+	uint8_t verdict;		/* enum verdict: the answer */
+	uint8_t cpl;
+	uint64_t rip, id;		/* id: counts the vCPU's questions */
+	struct policy_query q;
+	const struct policy_rule *rule;
+};
+
 enum vcpu_sched_state { VCPU_sleeping, VCPU_queued, VCPU_running, VCPU_ended };
 
 struct vm;
@@ -54,6 +66,7 @@ struct vcpu {
 	struct vcpu *next_runnable;
 	uint64_t spent;			/* ns it ran, over its VM's weight */
 	uint8_t sched_state;		/* enum vcpu_sched_state */
+	struct vcpu_ask ask;		/* under vm->lock */
 	/* kvmclock area, 0: none (vm/kvmclock.c) */
 	uint64_t kvmclock_gpa;
 };
@@ -85,6 +98,13 @@ struct vm {
 	void (*on_debug)(void *ctx, struct vcpu *vc, const struct vexit *x);
 	void *on_debug_ctx;
 	void *machine;				/* machine/pc.c's own */
+	/* -- register policy -- */
+	struct policy *policy;			/* owned, with those it replaced; NULL: none */
+	struct trace *trace;			/* owned (vm/trace.h) */
+	_Atomic bool userspace;			/* some vCPU has run at CPL 3 */
+	/* Asks the host program; on the vCPU's thread, lock not held. May call vcpu_answer. NULL: nobody. */
+	void (*on_ask)(void *ctx, struct vcpu *vc);
+	void *on_ask_ctx;
 };
 
 struct vm_config {
@@ -95,6 +115,7 @@ struct vm_config {
 	bool counted_clock;
 	const struct code_log *code_log;	/* lent; NULL: none */
 	uint64_t code_cache;		/* bytes per vCPU for translations; 0: the engine's default */
+	struct policy *policy;		/* sealed; the VM owns it from now on, whatever becomes of vm_open */
 };
 
 /* NULL with a line in err on failure. No device, no boot: that is machine/pc.c's. */
@@ -109,6 +130,10 @@ void vm_request_end(struct vm *vm, enum vm_end how);	/* any thread, lock held or
 int vm_fail(struct vm *vm, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void vm_pause(struct vm *vm);			/* returns when all vCPUs stand still */
 void vm_resume(struct vm *vm);
+/* From now on every vCPU obeys p, which replaces the policy of before; its first `common` rules are the same. */
+void vm_policy_set(struct vm *vm, struct policy *p, unsigned common);
+/* The answer to vc->ask: VERDICT_allow or VERDICT_deny. false: no such question (any more). */
+bool vcpu_answer(struct vcpu *vc, uint64_t id, enum verdict v);
 
 /* What one turn of a vCPU came to. */
 enum step { STEP_again, STEP_blocked /* nothing to do until an event */, STEP_ended };

@@ -228,6 +228,10 @@ static bool
 deliver(struct bt_state *bt)
 {
 	bt->fault_ready = false;
+	if (bt->c->fault.kind == EVENT_retry) {		/* the loop waits for the host program's answer */
+		cpu_ask(bt->c, ATT_kick);
+		return true;
+	}
 	bt->stats.delivered++;
 	bt->c->r.interruptibility = 0;
 	return cpu_deliver(bt->c) == OK;
@@ -463,8 +467,20 @@ bt_nothing(struct cpu *c, uint32_t groups)
 	return 0;
 }
 
+static void
+bt_forget(struct cpu *c)
+{
+	struct bt_state *bt = c->bt;
+
+	bt_flush(bt);
+	for (unsigned i = 0; i < BT_CTXS; i++)
+		bt->ctx[i].used = false;
+	bt->now = NULL;
+	interp_engine.forget(c);
+}
+
 const struct engine bt_engine = {
 	.name = "bt", .model = "regent-bt-v1", .software = true, .open = bt_open, .close = bt_close,
-	.store = bt_nothing, .fetch = bt_nothing,
+	.store = bt_nothing, .fetch = bt_nothing, .forget = bt_forget,
 	.run = bt_run, .step = bt_step, .counters = bt_counters,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/bt/flow.c - stack instructions, branches, ways out of a block, and its cold part. */
 #include "engine/bt/tr.h"
+#include "engine/policed.h"
 
 enum { WORD = 8, STUB_JRCXZ = 0xe3, JMP_SHORT = 0xeb, JMP_LEN = 5, TARGET_SHIFT = 4 };
 
@@ -173,7 +174,7 @@ tr_exit_light(struct tr *t, struct tr_insn *i)
 void
 tr_interp(struct tr *t, struct tr_insn *i)
 {
-	bool light = bt_is_light(&i->in) && !((t->mode & BM_counted) && (insn_info[i->in.id].flags & IF_string));
+	bool light = bt_is_light(&i->in) && !is_policed(t->c, i->in.id) && !((t->mode & BM_counted) && (insn_info[i->in.id].flags & IF_string));
 	uint32_t id;
 
 	if (light) {

@@ -114,9 +114,10 @@ static enum light
 base_move(struct cpu *c, const struct insn *in)
 {
 	bool fs = in->id == INSN_rdfsbase || in->id == INSN_wrfsbase;
+	int id = fs ? REG_fs_base : REG_gs_base;
 	uint64_t *base = fs ? &c->r.fs_base : &c->r.gs_base, val = c->r.gpr[in->op[0].reg & 15];
 
-	if (!cr4_fsgsbase(&c->r))
+	if (!cr4_fsgsbase(&c->r) || c->policed[id])
 		return LIGHT_interp;
 	if (in->id == INSN_rdfsbase || in->id == INSN_rdgsbase) {
 		gpr_set(c, &in->op[0], *base);

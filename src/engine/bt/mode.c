@@ -35,7 +35,7 @@ bt_mode_of(const struct cpu *c)
 	    (r->dr7 & DR7_ENABLE) || (r->interruptibility & SHADOW_mov_ss) || (cr0_am(r) && rflags_ac(r) && c->cpl == 3))
 		return BM_none;
 	m = (c->cpl == 3 ? BM_user : 0) | (uint32_t)c->tlb_view << BM_VIEW_SHIFT | fpu_mode(c);
-	if (cr4_fsgsbase(r))
+	if (cr4_fsgsbase(r) && !(c->policed[REG_fs_base] | c->policed[REG_gs_base]))
 		m |= BM_fsgsbase;
 	if (c->cpl == 0 && !(r->rflags & (rflags_iopl_MASK | rflags_nt_MASK)))
 		m |= BM_plain_if;
@@ -43,7 +43,7 @@ bt_mode_of(const struct cpu *c)
 		m |= BM_plain_ac;
 	if (c->cpl == 0 && cr4_smap(r))
 		m |= BM_smap;
-	if (c->bt->tsc_fixed && (c->cpl == 0 || !cr4_tsd(r)))
+	if (c->bt->tsc_fixed && !(c->police_insns & (1u << PINSN_rdtsc | 1u << PINSN_rdtscp)) && (c->cpl == 0 || !cr4_tsd(r)))
 		m |= BM_tsc;
 	if (c->retire_limit != UINT64_MAX)
 		m |= BM_counted;
@@ -61,6 +61,8 @@ bt_ctx_for(struct bt_state *bt, uint32_t m)
 			return &bt->ctx[i];
 	if (i == BT_CTXS)
 		return NULL;
+	if ((m & BM_user) && bt->c->user_watch)
+		policy_user_begins(bt->c);	/* whatever way leads there */
 	bt->ctx[i].used = true;
 	bt->ctx[i].mode = m;
 	return &bt->ctx[i];

@@ -41,6 +41,9 @@ op_tsc_adjust(struct cpu *c, uint64_t delta)
 	bt_tsc_learn(c->bt);
 }
 
+static void op_policy_event(struct cpu *c, struct policy_record *r) { down(c)->policy_event(c, r); }
+static enum verdict op_policy_ask(struct cpu *c, const struct policy_query *q, const struct policy_rule *r)
+	{ return down(c)->policy_ask(c, q, r); }
 static void op_kvm_clock(struct cpu *c, uint32_t msr, uint64_t val) { down(c)->kvm_clock(c, msr, val); }
 
 void
@@ -54,6 +57,8 @@ bt_ops_wrap(struct bt_state *bt)
 	bt_tsc_learn(bt);
 	bt->ops = (struct cpu_ops){ .io = op_io, .tsc = op_tsc, .apic_msr = op_apic_msr, .apic_base = op_apic_base,
 		.tpr_get = op_tpr_get, .tpr_set = op_tpr_set, .deadline = op_deadline, .tsc_write = op_tsc_write,
-		.tsc_adjust = op_tsc_adjust, .kvm_clock = op_kvm_clock };
+		.tsc_adjust = op_tsc_adjust, .kvm_clock = op_kvm_clock,
+		.policy_event = bt->lower->policy_event != NULL ? op_policy_event : NULL,
+		.policy_ask = bt->lower->policy_ask != NULL ? op_policy_ask : NULL };
 	c->ops = &bt->ops;
 }

@@ -57,7 +57,7 @@ note_written(void *ctx, gpa_t gpa, size_t len)
 	cpu_ask(it->cpu, ATT_code);
 }
 
-static void
+void
 blocks_flush(struct interp *it)
 {
 	memset(it->hash, 0, sizeof(it->hash));

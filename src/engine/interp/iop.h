@@ -94,6 +94,7 @@ void interp_blocks_close(struct cpu *c);
 
 /* The block at r.rip: FAULT (fetch fault), or OK. key: KEY_one or 0. */
 int MUST_CHECK block_find(struct cpu *c, unsigned key, struct block **b);
+void blocks_flush(struct interp *it);
 void blocks_drop_written(struct cpu *c);	/* what mem_watcher noted */
 
 static inline uint64_t

@@ -7,6 +7,8 @@
 #include "engine/interp/fpu_run.h"
 #include "cpu/cpuid.h"
 #include "cpu/segments.h"
+#include "cpu/sysreg.h"
+#include "engine/policed.h"
 
 #define HANDLER(name) static int name(struct cpu *c, const struct iop *op)
 #define OFFSET(field) ((uint16_t)offsetof(struct cpu, field))
@@ -140,6 +142,22 @@ HANDLER(exec)
 HANDLER(exec_end)
 {
 	int code = exec_common(c, op, lower_table[op->in->id].exec);
+
+	return exec_left(c, op, code == OK ? RUN_sync : code);
+}
+
+/* An instruction that the policy has a say in. */
+static int
+exec_asked(struct cpu *c, const struct insn *in)
+{
+	if (policy_insn(c, policed_row(in->id)) != OK)
+		return FAULT;
+	return lower_table[in->id].exec(c, in);
+}
+
+HANDLER(exec_policed)
+{
+	int code = exec_common(c, op, exec_asked);
 
 	return exec_left(c, op, code == OK ? RUN_sync : code);
 }
@@ -331,7 +349,9 @@ lower_exec(struct lower *l, const struct lower_row *row)
 		lower_fpu(l);
 		return;
 	}
-	if (row->exec != NULL)
+	if (is_policed(l->c, l->in->id))
+		op = lower_add(l, exec_policed);
+	else if (row->exec != NULL)
 		op = lower_add(l, row->flow ? exec_flow : lower_ends(l) ? exec_end : exec);
 	else
 		op = lower_add(l, undefined);
@@ -389,6 +409,8 @@ lower_ends(const struct lower *l)
 	const struct insn *in = l->in;
 	uint32_t flags = insn_info[in->id].flags;
 
+	if (is_policed(l->c, in->id))
+		return true;
 	switch (in->id) {
 	case INSN_jcc:			/* not taken, it goes on */
 	case INSN_clac: case INSN_stac:	/* views are looked up with each access */

@@ -33,6 +33,10 @@ run_deliver(struct cpu *c)
 {
 	bool ok;
 
+	if (c->fault.kind == EVENT_retry) {	/* the loop waits for the host program's answer */
+		cpu_ask(c, ATT_kick);
+		return true;
+	}
 	c->interp->faults++;
 	flags_out(c);
 	c->r.interruptibility = 0;
@@ -258,9 +262,15 @@ interp_counters(const struct cpu *c, struct counter *out, unsigned max)
 	return i;
 }
 
+static void
+interp_forget(struct cpu *c)
+{
+	blocks_flush(c->interp);
+}
+
 const struct engine interp_engine = {
 	.name = "interp", .software = true, .open = interp_open, .close = interp_blocks_close,
 	.store = interp_move, .fetch = interp_move, .run = interp_run, .step = interp_step,
-	.counts = true,
+	.counts = true, .forget = interp_forget,
 	.counters = interp_counters,
 };

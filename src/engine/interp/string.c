@@ -5,6 +5,7 @@
  * state of a finished iteration. MOVS and STOS upwards through plain RAM go by runs within a page.
  */
 #include "engine/interp/exec.h"
+#include "cpu/sysreg.h"
 #include "cpu/segments.h"
 #include <string.h>
 
@@ -233,13 +234,15 @@ ins_one(struct str *s)
 {
 	struct cpu *c = s->c;
 	struct io io = { .addr = (uint16_t)c->r.rdx, .size = (uint8_t)s->size, .port = true };
-	enum io_result res;
+	enum io_result res = IO_done;
 	uint64_t to;
+	bool done;
 
 	if (cpu_io_allowed(c, (uint16_t)c->r.rdx, s->size) || dest_lin(s, ACC_write, &to) ||
-	    lin_probe(c, to, s->size, ACC_write))
+	    lin_probe(c, to, s->size, ACC_write) || policy_port(c, &io, &done))
 		return STR_FAULT;
-	res = c->ops->io(c, &io);
+	if (!done)
+		res = c->ops->io(c, &io);
 	if (res == IO_none)
 		io.data = UINT64_MAX;
 	if (put(s, to, io.data))
@@ -254,13 +257,15 @@ outs_one(struct str *s)
 {
 	struct cpu *c = s->c;
 	struct io io = { .addr = (uint16_t)c->r.rdx, .size = (uint8_t)s->size, .port = true, .write = true };
-	enum io_result res;
+	enum io_result res = IO_done;
 	uint64_t from;
+	bool done;
 
 	if (cpu_io_allowed(c, (uint16_t)c->r.rdx, s->size) || source_lin(s, ACC_read, &from) ||
-	    get(s, from, &io.data))
+	    get(s, from, &io.data) || policy_port(c, &io, &done))
 		return STR_FAULT;
-	res = c->ops->io(c, &io);
+	if (!done)
+		res = c->ops->io(c, &io);
 	advance(s, REG_rsi, 1);
 	count_down(s, 1);
 	return res == IO_stop ? STR_stop : STR_again;

@@ -164,7 +164,11 @@ exec_str(struct cpu *c, const struct insn *in)
 int
 exec_smsw(struct cpu *c, const struct insn *in)
 {
-	return umip_check(c) ? FAULT : store_word(c, in, c->r.cr0);
+	uint64_t val = c->r.cr0;
+
+	if (umip_check(c) || policy_refuse(c, policy_reg(c, REG_cr0, REG_read, &val), true))
+		return FAULT;
+	return store_word(c, in, val);
 }
 
 int
@@ -184,13 +188,13 @@ exec_ltr(struct cpu *c, const struct insn *in)
 }
 
 static int MUST_CHECK
-table_store(struct cpu *c, const struct insn *in, uint64_t base, uint64_t limit)
+table_store(struct cpu *c, const struct insn *in, int base_id)
 {
 	unsigned size = c->mode == MODE_long64 ? 8 : 4;
+	uint64_t lin, base, limit;
 	uint8_t image[10];
-	uint64_t lin;
 
-	if (umip_check(c) || insn_lin(c, in, 2 + size, ACC_write, &lin))
+	if (umip_check(c) || table_read(c, base_id, &base, &limit) || insn_lin(c, in, 2 + size, ACC_write, &lin))
 		return FAULT;
 	__builtin_memcpy(image, &limit, 2);
 	__builtin_memcpy(image + 2, &base, 8);
@@ -200,17 +204,17 @@ table_store(struct cpu *c, const struct insn *in, uint64_t base, uint64_t limit)
 int
 exec_sgdt(struct cpu *c, const struct insn *in)
 {
-	return table_store(c, in, c->r.gdtr_base, c->r.gdtr_limit);
+	return table_store(c, in, REG_gdtr_base);
 }
 
 int
 exec_sidt(struct cpu *c, const struct insn *in)
 {
-	return table_store(c, in, c->r.idtr_base, c->r.idtr_limit);
+	return table_store(c, in, REG_idtr_base);
 }
 
 static int MUST_CHECK
-table_load(struct cpu *c, const struct insn *in, uint64_t *base, uint64_t *limit)
+table_load(struct cpu *c, const struct insn *in, int base_id)
 {
 	unsigned size = c->mode == MODE_long64 ? 8 : 4;
 	uint8_t image[10] = { 0 };
@@ -225,21 +229,19 @@ table_load(struct cpu *c, const struct insn *in, uint64_t *base, uint64_t *limit
 		to &= 0xffffff;
 	if (size == 8 && (uint64_t)((int64_t)(to << 16) >> 16) != to)
 		return cpu_raise_error(c, VEC_gp, 0);
-	*base = to;
-	*limit = most;
-	return OK;
+	return table_write(c, base_id, to, most);
 }
 
 int
 exec_lgdt(struct cpu *c, const struct insn *in)
 {
-	return table_load(c, in, &c->r.gdtr_base, &c->r.gdtr_limit);
+	return table_load(c, in, REG_gdtr_base);
 }
 
 int
 exec_lidt(struct cpu *c, const struct insn *in)
 {
-	return table_load(c, in, &c->r.idtr_base, &c->r.idtr_limit);
+	return table_load(c, in, REG_idtr_base);
 }
 
 /* ---- control, debug and model-specific registers ---- */
@@ -395,18 +397,25 @@ exec_rdrand(struct cpu *c, const struct insn *in)
 int
 exec_fsgsbase(struct cpu *c, const struct insn *in)
 {
-	uint64_t *base = in->id == INSN_rdfsbase || in->id == INSN_wrfsbase ? &c->r.fs_base : &c->r.gs_base, val;
+	int id = in->id == INSN_rdfsbase || in->id == INSN_wrfsbase ? REG_fs_base : REG_gs_base;
+	enum verdict v;
+	uint64_t val;
 
 	if (!cr4_fsgsbase(&c->r))
 		return cpu_raise(c, VEC_ud);
 	if (in->id == INSN_rdfsbase || in->id == INSN_rdgsbase) {
-		reg_set(c, &in->op[0], *base);
+		val = c->r.v[id];
+		if (policy_refuse(c, policy_reg(c, id, REG_read, &val), true))
+			return FAULT;
+		reg_set(c, &in->op[0], val);
 		return OK;
 	}
 	val = reg_get(c, &in->op[0]);
 	if ((uint64_t)((int64_t)(val << 16) >> 16) != val)
 		return cpu_raise_error(c, VEC_gp, 0);
-	*base = val;
+	if ((v = policy_reg(c, id, REG_write, &val)) != VERDICT_allow)
+		return policy_refuse(c, v, true);
+	c->r.v[id] = val;
 	return OK;
 }
 
@@ -518,11 +527,13 @@ exec_in(struct cpu *c, const struct insn *in)
 {
 	struct opnd rax = { .kind = OPND_reg, .reg = REG_rax, .size = in->op[0].size };
 	struct io io = { .addr = port_of(c, in, 1), .size = rax.size, .port = true };
-	enum io_result res;
+	enum io_result res = IO_done;
+	bool done;
 
-	if (cpu_io_allowed(c, (uint16_t)io.addr, io.size))
+	if (cpu_io_allowed(c, (uint16_t)io.addr, io.size) || policy_port(c, &io, &done))
 		return FAULT;
-	res = c->ops->io(c, &io);
+	if (!done)
+		res = c->ops->io(c, &io);
 	reg_set(c, &rax, res == IO_none ? UINT64_MAX : io.data);
 	return res == IO_stop ? RUN_stop : OK;
 }
@@ -532,11 +543,12 @@ exec_out(struct cpu *c, const struct insn *in)
 {
 	struct opnd rax = { .kind = OPND_reg, .reg = REG_rax, .size = in->op[1].size };
 	struct io io = { .addr = port_of(c, in, 0), .size = rax.size, .port = true, .write = true };
+	bool done;
 
-	if (cpu_io_allowed(c, (uint16_t)io.addr, io.size))
-		return FAULT;
 	io.data = reg_get(c, &rax);
-	return c->ops->io(c, &io) == IO_stop ? RUN_stop : OK;
+	if (cpu_io_allowed(c, (uint16_t)io.addr, io.size) || policy_port(c, &io, &done))
+		return FAULT;
+	return !done && c->ops->io(c, &io) == IO_stop ? RUN_stop : OK;
 }
 
 /* ---- odd moves ---- */
