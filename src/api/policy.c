@@ -35,14 +35,33 @@ add_file(struct policy *p, const char *name, char *err, size_t size)
 	return rc;
 }
 
+/* A word without a slash may have been meant as a profile. */
+static void
+add_hint(const char *name, char *err, size_t size)
+{
+	size_t len = strlen(err);
+
+	if (strchr(name, '/') != NULL || len >= size)
+		return;
+	snprintf(err + len, size - len, "; shipped profiles are");
+	for (unsigned n = 0; (name = policy_profile_name(n, NULL)) != NULL; n++) {
+		len = strlen(err);
+		snprintf(err + len, size - len, "%s %s", n == 0 ? "" : ",", name);
+	}
+}
+
 static int
 add_named(struct policy *p, const char *name, char *err, size_t size)
 {
 	const char *text = policy_profile(name);
+	int rc;
 
 	if (text != NULL)
 		return policy_add_text(p, name, text, true, err, size) != 0 ? -REGENT_E_internal : 0;
-	return add_file(p, name, err, size);
+	rc = add_file(p, name, err, size);
+	if (rc == -REGENT_E_io)
+		add_hint(name, err, size);
+	return rc;
 }
 
 static int

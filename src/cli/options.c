@@ -37,7 +37,8 @@ enum option_id {
 	OPT_policy,
 	OPT_policy_rule,
 	OPT_trace_regs,
-	OPT_trace_file
+	OPT_trace_file,
+	OPT_trace_format
 };
 
 static const struct option options[] = {
@@ -71,6 +72,7 @@ static const struct option options[] = {
 	{ "policy-rule", required_argument, NULL, OPT_policy_rule },
 	{ "trace-regs",  required_argument, NULL, OPT_trace_regs  },
 	{ "trace-file",  required_argument, NULL, OPT_trace_file  },
+	{ "trace-format", required_argument, NULL, OPT_trace_format },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -229,6 +231,11 @@ parse_option(struct options *q, int c)
 		return 0;
 	case OPT_trace_file:
 		q->trace_file = optarg;
+		return 0;
+	case OPT_trace_format:
+		if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
+			return cli_fail(STATUS_usage, "--trace-format %s: unknown; choose text or json", optarg);
+		q->trace_json = strcmp(optarg, "json") == 0;
 		return 0;
 	case OPT_engines:
 		q->engines = optarg;

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/stats.h"
+#include "cli/trace.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,6 +30,10 @@ const char help_run[] =
     "  --bt-cache SIZE       the translator's code cache\n"
     "  --trace blocks[=FILE] print each block that the translator writes, with disassembly\n"
     "  --perf-map            name translated code for perf, in /tmp/perf-PID.map\n"
+    "  --policy POLICY       register policy: a shipped profile (`regent policy list`) or a file; may be repeated\n"
+    "  --policy-rule 'RULE'  one rule above them; may be repeated\n"
+    "  --trace-regs NAMES    write accesses to these registers to stderr: 'cr*,msr:*,idtr'\n"
+    "  --trace-file FILE     ... to that file; --trace-format json for programs\n"
     "  --stats[=json]        at the end: instructions, exits by kind, seconds, MIPS\n"
     "  -v SUBSYSTEM=LEVEL    log to stderr; LEVEL off, error, warn, info, debug\n"
     "\nExit status: 0 the guest powered off, 2 wrong usage or unreadable input, 3 the guest reset or\n"
@@ -102,12 +107,17 @@ status_of_end(struct regent_vm *vm, enum regent_end end)
 }
 
 static int
-run_machine(struct regent_vm *vm, enum stats_form stats)
+run_machine(struct regent_vm *vm, const struct options *q)
 {
 	enum regent_end end;
 	pthread_t waiter;
 	int err, status;
-	bool waiting = pthread_create(&waiter, NULL, signal_thread, vm) == 0;
+	struct trace_writer *trace = trace_writer_open(vm, q, &status);
+	bool waiting;
+
+	if (status != STATUS_ok)
+		return status;
+	waiting = pthread_create(&waiter, NULL, signal_thread, vm) == 0;
 
 	if ((err = regent_start(vm)) != 0)
 		status = cli_fail(cli_status(err), "%s", regent_error(vm));
@@ -117,8 +127,10 @@ run_machine(struct regent_vm *vm, enum stats_form stats)
 		pthread_cancel(waiter);
 		pthread_join(waiter, NULL);
 	}
-	if (err == 0 && stats != STATS_none)
-		stats_print(vm, stats);
+	if ((err = trace_writer_close(trace)) != STATUS_ok && status == STATUS_ok)
+		status = err;
+	if (q->stats != STATS_none)
+		stats_print(vm, q->stats);
 	return status;
 }
 
@@ -136,7 +148,7 @@ cli_run(int argc, char **argv)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if ((err = regent_open(&vm, &q.cfg)) != 0)
 		return cli_fail(cli_status(err), "%s", regent_open_error());
-	status = run_machine(vm, q.stats);
+	status = run_machine(vm, &q);
 	regent_close(vm);
 	signal_pass_on();
 	return status;
