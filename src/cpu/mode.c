@@ -33,6 +33,17 @@ view_of(const union regfile *r, uint8_t cpl)
 	return cr4_smap(r) && !rflags_ac(r) ? TLB_super : TLB_super_ac;
 }
 
+/* The upper halves of general registers are undefined outside 64-bit mode (SDM vol. 1, 3.4.1.1);
+ * here they are 0, on which translated 32-bit code relies. */
+static void
+uppers_clear(union regfile *r)
+{
+	enum { LEGACY = 8 };
+
+	for (unsigned i = 0; i < LEGACY; i++)
+		r->gpr[i] = (uint32_t)r->gpr[i];
+}
+
 void
 cpu_mode_update(struct cpu *c)
 {
@@ -41,6 +52,8 @@ cpu_mode_update(struct cpu *c)
 	c->lma = ia32_efer_lma(&c->r);
 	c->paging = cr0_pg(&c->r);
 	mode = mode_of(&c->r, c->lma);
+	if (mode != MODE_long64)
+		uppers_clear(&c->r);
 	c->mode = (uint8_t)mode;
 	c->cpl = cpl_of(&c->r, mode);
 	c->tlb_view = (uint8_t)view_of(&c->r, c->cpl);

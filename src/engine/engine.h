@@ -68,6 +68,6 @@ const struct engine *engine_by_name(const char *name);
  * executes the instruction at r.rip (or delivers the fault it raises). */
 int interp_step(struct cpu *c, struct vexit *x);
 
-/* The interpreter's run, which returns as soon as the processor is in 64-bit mode: what the
+/* The interpreter's run, which returns as soon as `until` is true of the processor: what the
  * translator does with the modes that it does not translate. */
-int interp_run_legacy(struct cpu *c, struct vexit *x);
+int interp_run_legacy(struct cpu *c, struct vexit *x, bool (*until)(const struct cpu *));

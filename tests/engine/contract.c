@@ -281,6 +281,7 @@ runs_protected_mode(void)
 
 	/* call +1; hlt; mov eax,[esp]; ret */
 	CODE(g, "\xe8\x01\x00\x00\x00\xf4\x8b\x04\x24\xc3");
+	g->cpu.retire_limit = COUNTED;
 	CHECK_EQ(rig_run(g), EXIT_hlt);
 	CHECK_EQ(g->cpu.r.rax, RIG_CODE + 5);
 	CHECK_EQ(g->cpu.r.rsp, RIG_STACK);

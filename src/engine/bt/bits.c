@@ -34,7 +34,7 @@ word_address(struct tr *t, struct tr_insn *i, unsigned size)
 	shift(e, size == 8, SAR, S1, log + 3);
 	if (size == 4)
 		e_op(e, 0, true, MAP_1, 0x63, S1, rm_reg(S1), false);	/* movsxd */
-	e_lea(e, true, S0, rm_sum(S0, S1, log, 0));
+	e_lea(e, !tr_is32(t), S0, rm_sum(S0, S1, log, 0));
 }
 
 /* With the word in a register: much quicker, and the bit's number is taken modulo its size. */

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 enum { HWCAP2_FSGSBASE_BIT = 1 << 1 };
+static const uint64_t LAST_PAGE32 = 0xfffff000;		/* 32-bit code that may wrap is interpreted */
 
 /* ---- finding translations ---- */
 
@@ -47,6 +48,8 @@ bt_page_at(struct bt_state *bt, uint64_t rip)
 	const struct code_entry *e;
 	struct bt_page *pg;
 
+	if (bt_code32(bt) && rip >= LAST_PAGE32)
+		return NULL;
 	if (*slot != 0 && bt->pages[*slot - 1].vpage == (rip & PAGE_MASK))
 		return &bt->pages[*slot - 1];
 	if (lin_code(bt->c, rip, &e) != OK || e->host == NULL)
@@ -103,14 +106,22 @@ flags_out(struct bt_state *bt)
 	bt->c->r.rflags = (bt->c->r.rflags & ~(uint64_t)RFLAGS_arith) | arith;
 }
 
-/* One instruction by the interpreter, or in other modes than 64-bit all of them. True: leave the engine with *err and *x. */
+static bool
+is_translatable(const struct cpu *c)
+{
+	return bt_mode_of(c) != BM_none;
+}
+
+/* One instruction by the interpreter, or what comes until a mode that is translated. True: leave
+ * the engine with *err and *x. */
 static bool
 interpret(struct bt_state *bt, struct vexit *x, int *err)
 {
 	bt_fpu_unload(bt);	/* fpu.c works on cpu->fpu */
 	bt->stats.steps++;
 	x->kind = EXIT_attend;
-	*err = bt->c->mode == MODE_long64 ? interp_step(bt->c, x) : interp_run_legacy(bt->c, x);
+	*err = bt->c->mode == MODE_long64 || bt_code32_fits(bt->c) ? interp_step(bt->c, x) :
+		interp_run_legacy(bt->c, x, is_translatable);
 	return *err != 0 || x->kind != EXIT_attend;
 }
 
@@ -146,6 +157,8 @@ light(struct bt_state *bt, const struct bt_exit *x)
 {
 	struct cpu *c = bt->c;
 
+	if (x->begun && (bt->now->mode & BM_counted))
+		c->retired--;
 	switch (bt_light(c, &bt->light[x->patch])) {
 	case LIGHT_done:
 		bt->stats.light++;
@@ -276,8 +289,10 @@ run(struct cpu *c, struct vexit *x)
 		shadow = c->r.interruptibility;
 		if (m == BM_none) {
 			bt->stats.nomode++;
-		} else if (!step) {
+		} else if (!step && !(shadow != 0 && c->irq_window)) {	/* else events come behind one instruction */
 			bt_mode_set(bt, m);
+			if (m & BM_code32)
+				bt_code32_enter(bt);
 			entry = entry_at(bt, c->r.rip, why == LEFT_indirect, shadow != 0);
 		}
 		step = false;

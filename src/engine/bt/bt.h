@@ -23,7 +23,7 @@ enum {
 
 /* ---- modes: what a block's translation depends on beside its bytes and addresses ---- */
 enum bt_mode {
-	BM_code32 = 1 << 0,	/* flat 32-bit code; else 64-bit */
+	BM_code32 = 1 << 0,	/* flat 32-bit code (code32.c); else 64-bit */
 	BM_user = 1 << 1,	/* CPL 3 */
 	BM_view = 3 << 2,	/* enum tlb_view */
 	BM_x87 = 1 << 4,	/* x87 and MMX may run: CR0.EM, TS clear */
@@ -39,7 +39,7 @@ enum bt_mode {
 };
 enum { BM_VIEW_SHIFT = 2 };
 
-enum { BT_CTXS = 12, BT_SLOTS = 1024, BT_TARGETS = 16384 };
+enum { BT_CTXS = 16, BT_SLOTS = 1024, BT_TARGETS = 16384 };
 
 /* Per mode: where indirect branches find translations, and which page instance each page is. */
 struct bt_target { uint64_t rip; const uint8_t *code; };
@@ -85,7 +85,8 @@ struct bt_exit {
 	uint32_t to;			/* linked to block, index + 1 */
 	uint32_t next_incoming;
 	uint8_t kind;
-	uint16_t insn_id;		/* BX_interp: for statistics */
+	bool begun;			/* BX_light: the instruction was counted already (BM_counted) */
+	uint16_t insn_id;		/* BX_interp, BX_light: for statistics */
 };
 
 /* What leaving translated code means: an exit's index, or one of these. */
@@ -120,6 +121,7 @@ struct bt_state {
 	uint32_t host_mxcsr;
 	uint64_t tsc_delta;
 	bool tsc_fixed;
+	bool flat_fs, flat_gs;		/* 32-bit code may use them without looking at limits */
 	bool fault_ready;		/* bt_fill failed with cpu->fault set */
 
 	struct cpu *c;			/* borrowed: whose state this is */
@@ -137,7 +139,7 @@ struct bt_state {
 
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
-	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_fpu,
+	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS], *gate_fpu,
 		*gate_split_back;
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
@@ -198,6 +200,13 @@ void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defa
 enum light { LIGHT_done, LIGHT_fault /* cpu->fault is to be delivered */, LIGHT_interp };
 bool bt_is_light(const struct insn *in);
 enum light bt_light(struct cpu *c, const struct insn *in);
+/* light32.c: the same, before light.c is asked; false: it is */
+bool bt_is_light32(const struct insn *in);
+bool bt_light32(struct cpu *c, const struct insn *in, enum light *res);
+/* code32.c */
+bool bt_code32_fits(const struct cpu *c);
+void bt_code32_enter(struct bt_state *bt);
+static inline bool bt_code32(const struct bt_state *bt) { return (bt->now->mode & BM_code32) != 0; }
 /* ops.c: the machine's functions, with the guest's FPU state put away first */
 void bt_ops_wrap(struct bt_state *bt);
 /* show.c */

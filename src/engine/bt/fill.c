@@ -10,6 +10,15 @@ is_canonical(uint64_t lin)
 	return (uint64_t)((int64_t)(lin << SHIFT) >> SHIFT) == lin;
 }
 
+/* Whether there are such addresses in the present mode, without wrapping. */
+static bool
+exists(const struct bt_state *bt, uint64_t lin, unsigned size)
+{
+	if (bt_code32(bt))
+		return lin + size - 1 <= UINT32_MAX;
+	return is_canonical(lin) && is_canonical(lin + size - 1);
+}
+
 static uint64_t
 fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 {
@@ -17,21 +26,21 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 	struct tlb *tlb = &c->tlb[c->tlb_view];
 	unsigned size = info & FILL_SIZE, at = lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
 	struct tlb_entry *e = &((info & FILL_write) ? tlb->write : tlb->read)[at];
-	bool saved, crosses = ((lin + size - 1) & PAGE_MASK) != (lin & PAGE_MASK);
+	bool saved, reached = exists(bt, lin, size), crosses = ((lin + size - 1) & PAGE_MASK) != (lin & PAGE_MASK);
 	uint64_t page = lin & PAGE_MASK;
 	int res = OK;
 
 	bt->stats.fills++;
-	if (e->tag != page && !crosses && is_canonical(lin)) {
+	if (e->tag != page && !crosses && reached) {
 		bt->stats.fills_slow++;
 		lin_hva_slow(c, lin, size, info & FILL_write ? ACC_write : ACC_read, &res);
 	}
-	if (res == OK && !crosses && e->tag == page) {
+	if (res == OK && reached && !crosses && e->tag == page) {
 		if (info & FILL_stack)
 			tlb->stack = *e;
 		return FILLED;
 	}
-	if (crosses && (info & FILL_split) && is_canonical(lin) && is_canonical(lin + size - 1) &&
+	if (crosses && (info & FILL_split) && reached &&
 	    bt_split(bt, lin, size, info & FILL_write)) {
 		bt->stats.splits++;
 		return FILLED_split;

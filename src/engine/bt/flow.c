@@ -3,7 +3,7 @@
 #include "engine/bt/tr.h"
 #include "engine/policed.h"
 
-enum { WORD = 8, STUB_JRCXZ = 0xe3, JMP_SHORT = 0xeb, JMP_LEN = 5, TARGET_SHIFT = 4 };
+enum { WORD = 8, STUB_JRCXZ = 0xe3, PREFIX_67 = 0x67, JMP_SHORT = 0xeb, JMP_LEN = 5, TARGET_SHIFT = 4 };
 
 static const uint8_t *
 gate(const struct tr *t, const uint8_t *rx)
@@ -144,13 +144,16 @@ tr_exit(struct tr *t, struct tr_insn *i, uint64_t target)
 	exit_later(t, e_jmp(&t->e, NULL), kind, target);
 }
 
-/* S0 has the target, flags are saved or dead. */
-static void
-indirect(struct tr *t)
+void
+tr_indirect(struct tr *t)
 {
 	size_t table = (size_t)(uintptr_t)t->bt->now->target;
 	struct emit *e = &t->e;
 
+	if (t->mode & BM_counted) {	/* every boundary is the run loop's */
+		e_jmp(e, gate(t, t->bt->gate_indirect));
+		return;
+	}
 	e_rorx32(e, S1, S0, 32 - TARGET_SHIFT);
 	e_alu_imm(e, false, ALU_and, rm_reg(S1), (BT_TARGETS - 1) << TARGET_SHIFT);
 	e_alu(e, true, ALU_cmp, S0, rm_at(S1, (int32_t)table));
@@ -174,7 +177,8 @@ tr_exit_light(struct tr *t, struct tr_insn *i)
 void
 tr_interp(struct tr *t, struct tr_insn *i)
 {
-	bool light = bt_is_light(&i->in) && !is_policed(t->c, i->in.id) && !((t->mode & BM_counted) && (insn_info[i->in.id].flags & IF_string));
+	bool light = (tr_is32(t) ? bt_is_light32(&i->in) : bt_is_light(&i->in)) && !is_policed(t->c, i->in.id) &&
+		!((t->mode & BM_counted) && (insn_info[i->in.id].flags & IF_string));
 	uint32_t id;
 
 	if (light) {
@@ -206,17 +210,11 @@ tr_poll(struct tr *t, struct tr_insn *i)
 
 /* ---- branches ---- */
 
-static uint64_t
-target_of(const struct tr *t, const struct tr_insn *i)
-{
-	return tr_next(t, i) + i->in.imm;
-}
-
 /* A taken branch whose rel32 is at `at`; flags are native. */
 static void
 taken(struct tr *t, struct tr_insn *i, uint8_t *at)
 {
-	uint64_t target = target_of(t, i);
+	uint64_t target = tr_target(t, i);
 	struct cold *c;
 
 	if (i->poll_late || (i->target < 0 && !same_page(t, target))) {
@@ -236,8 +234,11 @@ loop(struct tr *t, struct tr_insn *i)
 {
 	struct emit *e = &t->e;
 
+	if (i->in.id == INSN_loop)
+		e_lea(e, !tr_is32(t), RCX, rm_at(RCX, -1));
+	if (tr_is32(t))
+		e8(e, PREFIX_67);	/* JECXZ */
 	if (i->in.id == INSN_loop) {
-		e_lea(e, true, RCX, rm_at(RCX, -1));
 		e8(e, STUB_JRCXZ);
 		e8(e, JMP_LEN);
 	} else {
@@ -292,7 +293,7 @@ call_reg(struct tr *t, struct tr_insn *i)
 		push_return(t, i);
 		load_target(t, i);
 	}
-	indirect(t);
+	tr_indirect(t);
 }
 
 static void
@@ -302,12 +303,14 @@ ret(struct tr *t, struct tr_insn *i)
 
 	e_load(&t->e, S0, tr_stack(t, i, GSP, 0, WORD));
 	move_rsp(t, WORD + more);
-	indirect(t);
+	tr_indirect(t);
 }
 
 void
 tr_branch(struct tr *t, struct tr_insn *i)
 {
+	if (tr_is32(t) && tr32_branch(t, i))
+		return;
 	switch (i->kind) {
 	case TK_jcc:
 		native_flags(t, i->live);
@@ -322,17 +325,17 @@ tr_branch(struct tr *t, struct tr_insn *i)
 			native_flags(t, i->live_out);
 			taken(t, i, e_jmp(&t->e, NULL));
 		} else {
-			tr_exit(t, i, target_of(t, i));
+			tr_exit(t, i, tr_target(t, i));
 		}
 		break;
 	case TK_call:
 		push_return(t, i);
-		tr_exit(t, i, target_of(t, i));
+		tr_exit(t, i, tr_target(t, i));
 		break;
 	case TK_jmp_reg:
 		tr_flags_clobber(t, i);
 		load_target(t, i);
-		indirect(t);
+		tr_indirect(t);
 		break;
 	case TK_call_reg:
 		call_reg(t, i);
@@ -365,7 +368,7 @@ cold_tlb(struct tr *t, struct cold *c)
 	else
 		e_lea(e, true, S0, rm_at(c->base, c->disp));
 	e_mov_imm(e, S1, c->info | (c->splits != SPLIT_no ? FILL_split : 0));
-	e_call(e, gate(t, c->kind == COLD_stack ? t->bt->gate_stack[t->mode >> BM_VIEW_SHIFT & 3] : t->bt->gate_tlb));
+	e_call(e, gate(t, c->kind == COLD_stack ? (tr_is32(t) ? t->bt->gate_stack32 : t->bt->gate_stack)[t->mode >> BM_VIEW_SHIFT & 3] : t->bt->gate_tlb));
 	e_jmp(e, c->back);
 	tr_split_emit(t, c);
 }
@@ -440,7 +443,9 @@ tr_cold_emit(struct tr *t)
 			leave_with(t, id, c->fl == FL_saved);
 			break;
 		case COLD_light:
-			leave_with(t, tr_exit_light(t, &t->i[c->insn]), c->fl == FL_saved);
+			id = tr_exit_light(t, &t->i[c->insn]);
+			t->bt->exits[id].begun = true;
+			leave_with(t, id, c->fl == FL_saved);
 			break;
 		case COLD_fpu:
 			e_call(e, gate(t, t->bt->gate_fpu));

@@ -160,15 +160,20 @@ emit_split_back(struct bt_state *bt, struct emit *e)
 
 /* The same for the stack entry: look in the table of writable pages first. */
 static void
-emit_stack(struct bt_state *bt, struct emit *e, unsigned view, const uint8_t *tlb)
+emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, const uint8_t *tlb)
 {
 	size_t t = offsetof(struct cpu, tlb) + view * sizeof(struct tlb), w = t + offsetof(struct tlb, write),
 		s = t + offsetof(struct tlb, stack), delta = offsetof(struct tlb_entry, delta);
-	uint8_t *crossing, *missing;
+	uint8_t *crossing, *missing, *high = NULL;
 
-	bt->gate_stack[view] = here(e);
+	(narrow ? bt->gate_stack32 : bt->gate_stack)[view] = here(e);
 	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
 	e_store(e, rm_abs(bt_abs(&bt->tmp2)), S1);
+	if (narrow) {		/* 32-bit code has no addresses from 4 GiB on, whatever the table has */
+		e_op(e, 0, false, MAP_1, 0x8b, S1, rm_reg(S0), false);
+		e_alu(e, true, ALU_cmp, S1, rm_reg(S0));
+		high = e_jcc(e, CC_ne, NULL);
+	}
 	e_rorx32(e, S1, S0, TLB_INDEX_SHIFT);
 	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
 	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
@@ -182,6 +187,8 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, const uint8_t *tl
 	e8(e, 0xc3);
 	e_patch(crossing, e->p);
 	e_patch(missing, e->p);
+	if (narrow)
+		e_patch(high, e->p);
 	e_load(e, S0, rm_abs(bt_abs(&bt->tmp)));
 	e_load(e, S1, rm_abs(bt_abs(&bt->tmp2)));
 	e_jmp(e, tlb);
@@ -216,8 +223,10 @@ bt_gates_emit(struct bt_state *bt)
 	emit_enter(bt, &e);
 	emit_exits(bt, &e);
 	emit_tlb(bt, &e);
-	for (view = 0; view < TLB_VIEWS; view++)
-		emit_stack(bt, &e, view, bt->gate_tlb - e.to_rx);
+	for (view = 0; view < TLB_VIEWS; view++) {
+		emit_stack(bt, &e, view, false, bt->gate_tlb - e.to_rx);
+		emit_stack(bt, &e, view, true, bt->gate_tlb - e.to_rx);
+	}
 	emit_fpu(bt, &e);
 	emit_split_back(bt, &e);
 	bt->first = bt->free = (uint8_t *)(((uintptr_t)e.p + 63) & ~(uintptr_t)63);

@@ -350,7 +350,10 @@ enum light
 bt_light(struct cpu *c, const struct insn *in)
 {
 	uint64_t next = c->r.rip + in->len;
+	enum light res;
 
+	if (c->mode != MODE_long64 && bt_light32(c, in, &res))
+		return res;
 	switch (in->id) {
 	case INSN_pushf: return pushf(c, in);
 	case INSN_popf: return popf(c, in);

@@ -124,9 +124,9 @@ tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
 }
 
 static bool
-is_const(const struct insn *in)
+is_const(const struct tr *t, const struct insn *in)
 {
-	return in->seg != SEG_fs && in->seg != SEG_gs && in->asize == 8 && in->index == INSN_NOREG &&
+	return in->seg != SEG_fs && in->seg != SEG_gs && in->asize == tr_word(t) && in->index == INSN_NOREG &&
 		(in->base == INSN_NOREG || in->base == INSN_RIP);
 }
 
@@ -199,7 +199,7 @@ tr_address(struct tr *t, const struct insn *in, uint64_t next, int to)
 	e_lea(e, wide, to, rm_sum(base, index, in->scale, disp));
 segment:
 	if (in->seg == SEG_fs || in->seg == SEG_gs)
-		e_alu(e, true, ALU_add, to, rm_gs(NOREG, offsetof(struct cpu, r) +
+		e_alu(e, !tr_is32(t), ALU_add, to, rm_gs(NOREG, offsetof(struct cpu, r) +
 			(in->seg == SEG_fs ? offsetof(union regfile, fs_base) : offsetof(union regfile, gs_base))));
 }
 
@@ -219,7 +219,7 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	uint64_t addr = tr_next(t, i) + (uint64_t)in->disp;
 	int base;
 
-	if (in->base == RSP && in->index == INSN_NOREG && !seg && in->asize == 8 && !single &&
+	if (in->base == RSP && in->index == INSN_NOREG && !seg && in->asize == tr_word(t) && !single &&
 	    in->disp >= -STACK_REACH && in->disp <= STACK_REACH) {
 		rm = tr_stack(t, i, GSP, (int32_t)in->disp, size);
 		if (!write)
@@ -228,9 +228,11 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	}
 	t->site = NULL;
 	tr_flags_clobber(t, i);
-	if (is_const(in)) {
+	if (seg && tr_is32(t))
+		tr32_segment_check(t, in->seg);
+	if (is_const(t, in)) {
 		if (in->base == INSN_NOREG)
-			addr = (uint64_t)in->disp;
+			addr = tr_wrap(t, (uint64_t)in->disp);
 		if ((addr & ~PAGE_MASK) + size <= PAGE_SIZE)
 			return mem_const(t, i, addr, size, write, single);
 	}
@@ -249,7 +251,7 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	c->info = size | (write ? FILL_write : 0) | first_fault(i);
 	c->splits = write ? SPLIT_no : SPLIT_read;
 	t->site = c;
-	if (homed || seg || in->asize != 8 || is_const(in)) {
+	if (homed || seg || in->asize != 8 || is_const(t, in)) {
 		e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
 		e_alu(e, true, ALU_add, S0, rm_gs(S1, table + DELTA));
 		c->resume = e->p;
@@ -327,4 +329,8 @@ tr_string(struct tr *t, struct tr_insn *i)
 	e_alu(e, true, ALU_sub, RDI, rm_reg(S1));
 	if (move)
 		e_alu(e, true, ALU_sub, RSI, hold);
+	if (tr_is32(t)) {	/* from the last page to 0 */
+		e_op(e, 0, false, MAP_1, 0x8b, RDI, rm_reg(RDI), false);
+		e_op(e, 0, false, MAP_1, 0x8b, RSI, rm_reg(RSI), false);
+	}
 }

@@ -116,6 +116,8 @@ kind_of(const struct tr *t, const struct tr_insn *i)
 		return TK_interp;
 	if ((in->prefixes & PFX_lock) && (!(info->flags & IF_lockable) || in->op[0].kind != OPND_mem))
 		return TK_interp;
+	if (tr_is32(t) && tr32_kind(t, i, &kind))
+		return kind;
 	if (info->flags & (IF_branch | IF_stack))
 		return kind_of_flow(in);
 	if (info->flags & FPU_FLAGS) {
@@ -150,7 +152,7 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 	i->off = (uint16_t)off;
 	i->raw = t->bytes + off;
 	i->cross = i->maybe = 0;
-	if (insn_decode(t->bytes + off, PAGE_SIZE - off, ISA_64, &i->in) == 0) {
+	if (insn_decode(t->bytes + off, PAGE_SIZE - off, tr_isa(t), &i->in) == 0) {
 		/* It goes on in the next page: tr_plan looks there, else the interpreter does. */
 		i->cross = CROSS_UNKNOWN;
 		i->in = (struct insn){ .id = INSN_invalid, .len = (uint8_t)(PAGE_SIZE - off) };
@@ -158,6 +160,8 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 		i->kind = TK_interp;
 		return true;
 	}
+	if (tr_is32(t))
+		tr32_normalise(&i->in);
 	if (i->in.id != INSN_invalid)
 		use_of(i);
 	i->kind = (uint8_t)kind_of(t, i);
@@ -181,8 +185,10 @@ decode_straddling(struct tr *t, unsigned off, struct tr_insn *i)
 	bytes = mem_get(t->c->mem, second->gpa, PAGE_SIZE);
 	for (k = 0; k < sizeof(t->straddle); k++)
 		t->straddle[k] = k < here ? t->bytes[off + k] : bytes[k - here];
-	if (insn_decode(t->straddle, sizeof(t->straddle), ISA_64, &in) <= 0)
+	if (insn_decode(t->straddle, sizeof(t->straddle), tr_isa(t), &in) <= 0)
 		return false;
+	if (tr_is32(t))
+		tr32_normalise(&in);
 	i->in = in;
 	bt_cross_note(t->bt, second, t->pg);
 	i->off = (uint16_t)off;
@@ -205,12 +211,6 @@ ends(const struct tr_insn *i)
 {
 	return i->kind == TK_interp || i->kind == TK_jmp || i->kind == TK_call || i->kind == TK_jmp_reg ||
 		i->kind == TK_call_reg || i->kind == TK_ret || i->kind == TK_acflag;
-}
-
-static uint64_t
-target_of(const struct tr *t, const struct tr_insn *i)
-{
-	return tr_next(t, i) + i->in.imm;
 }
 
 /* The arithmetic flags that code at rip needs, as far as one can see from here. */
@@ -256,7 +256,7 @@ find_targets(struct tr *t)
 		t->i[k].target = -1;
 		if (!is_direct(&t->i[k]) || t->i[k].kind == TK_call)
 			continue;
-		at = index_of(t, target_of(t, &t->i[k]));
+		at = index_of(t, tr_target(t, &t->i[k]));
 		if ((t->mode & BM_counted) && at <= (int)k)
 			at = -1;
 		t->i[k].target = (int16_t)at;
@@ -291,7 +291,7 @@ find_live(struct tr *t)
 	unsigned k;
 
 	for (k = 0; k < t->n; k++) {
-		exits[k] = is_direct(&t->i[k]) && t->i[k].target < 0 ? live_at(t, target_of(t, &t->i[k])) : 0;
+		exits[k] = is_direct(&t->i[k]) && t->i[k].target < 0 ? live_at(t, tr_target(t, &t->i[k])) : 0;
 		t->i[k].live = 0;
 	}
 	while (again) {
@@ -325,8 +325,8 @@ find_polls(struct tr *t)
 
 	for (k = 0; k < t->n; k++) {
 		i = &t->i[k];
-		if (!is_direct(i) || i->kind == TK_call || target_of(t, i) > tr_rip(t, i) || (t->mode & BM_counted) ||
-		    (target_of(t, i) & PAGE_MASK) != t->pg->vpage)
+		if (!is_direct(i) || i->kind == TK_call || tr_target(t, i) > tr_rip(t, i) || (t->mode & BM_counted) ||
+		    (tr_target(t, i) & PAGE_MASK) != t->pg->vpage)
 			continue;
 		for (j = k; (t->i[j].live != 0 || behind_sti(t, j)) && !t->i[j].label && j > 0; j--)
 			;
@@ -367,7 +367,7 @@ tr_plan(struct tr *t, unsigned start)
 		off += i->in.len;
 		if (off > PAGE_SIZE)
 			break;
-		target = is_direct(i) && i->kind != TK_call ? target_of(t, i) : 0;
+		target = is_direct(i) && i->kind != TK_call ? tr_target(t, i) : 0;
 		if ((target & PAGE_MASK) == t->pg->vpage && target > reach)
 			reach = target;
 		if (ends(i) && reach < t->pg->vpage + off) {

@@ -65,7 +65,8 @@ rdtsc(struct tr *t, bool with_aux)
 static void
 pushf(struct tr *t, struct tr_insn *i)
 {
-	enum { LOW = RFLAGS_arith & 0xff, RF_VM = 0x30000, WORD = 8, OF_AT = 11 };
+	enum { LOW = RFLAGS_arith & 0xff, RF_VM = 0x30000, OF_AT = 11 };
+	int32_t word = (int32_t)tr_word(t);
 	struct rm hold = rm_abs(bt_abs(&t->bt->hold)), to;
 	struct emit *e = &t->e;
 
@@ -82,10 +83,10 @@ pushf(struct tr *t, struct tr_insn *i)
 	e_alu_imm(e, true, ALU_and, rm_reg(S0), ~(RFLAGS_arith | RF_VM));
 	e_alu(e, true, ALU_or, S0, rm_reg(S1));
 	e_store(e, hold, S0);
-	to = tr_stack(t, i, GSP, -WORD, WORD);
+	to = tr_stack(t, i, GSP, -word, (unsigned)word);
 	e_load(e, S0, hold);
-	e_store(e, to, S0);
-	e_lea(e, true, GSP, rm_at(GSP, -WORD));
+	e_op(e, 0, !tr_is32(t), MAP_1, 0x89, S0, to, false);
+	e_lea(e, !tr_is32(t), GSP, rm_at(GSP, -word));
 }
 
 /* MOV from a segment register; a register of 16 bits keeps its upper part. */

@@ -10,7 +10,7 @@ enum tr_kind {
 	TK_interp,	/* leave, interpret it, go on behind it */
 	TK_plain,	/* re-encode, with its memory operand checked */
 	TK_nothing, TK_lea, TK_push, TK_pop, TK_leave, TK_jcc, TK_loop, TK_jmp, TK_call, TK_jmp_reg, TK_call_reg,
-	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_bits, TK_string
+	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_bits, TK_string, TK_code32 /* as code32.c does */
 };
 
 enum tr_flags { FL_native, FL_saved };
@@ -101,6 +101,13 @@ void tr_poll(struct tr *t, struct tr_insn *i);
 void tr_hold(struct bt_state *bt, struct bt_page *pg);		/* translate.c */
 void tr_cold_emit(struct tr *t);
 void tr_side_row(struct tr *t, uint16_t insn, bool saved);
+void tr_indirect(struct tr *t);					/* S0 has the target, flags are saved or dead */
+/* 32-bit code: code32.c */
+void tr32_normalise(struct insn *in);
+bool tr32_kind(const struct tr *t, const struct tr_insn *i, unsigned *kind);
+void tr32_segment_check(struct tr *t, unsigned seg);
+bool tr32_branch(struct tr *t, struct tr_insn *i);
+void tr32(struct tr *t, struct tr_insn *i);
 void tr_system(struct tr *t, struct tr_insn *i);		/* system.c */
 void tr_bits(struct tr *t, struct tr_insn *i);			/* bits.c */
 void tr_show(const struct tr *t);				/* show.c: somebody has asked for it */
@@ -110,6 +117,12 @@ static inline enum isa_mode tr_isa(const struct tr *t) { return t->mode & BM_cod
 static inline uint64_t tr_rip(const struct tr *t, const struct tr_insn *i) { return t->pg->vpage + i->off; }
 static inline uint64_t tr_next(const struct tr *t, const struct tr_insn *i)
 	{ return t->pg->vpage + i->off + i->in.len; }
+static inline bool tr_is32(const struct tr *t) { return (t->mode & BM_code32) != 0; }
+static inline unsigned tr_word(const struct tr *t) { return tr_is32(t) ? 4 : 8; }
+static inline uint64_t tr_wrap(const struct tr *t, uint64_t at) { return tr_is32(t) ? (uint32_t)at : at; }
+/* Where a direct branch leads. */
+static inline uint64_t tr_target(const struct tr *t, const struct tr_insn *i)
+	{ return tr_wrap(t, tr_next(t, i) + i->in.imm); }
 static inline bool tr_homed(int guest) { return guest >= HOMED_FIRST; }
 static inline int tr_host(int guest) { return guest == RSP ? GSP : guest; }
 static inline struct rm tr_home(int guest) { return rm_gs(NOREG, (size_t)guest * 8); }

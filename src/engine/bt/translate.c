@@ -97,6 +97,9 @@ one(struct tr *t, struct tr_insn *i)
 	case TK_leave:
 		tr_leave(t, i);
 		break;
+	case TK_code32:
+		tr32(t, i);
+		break;
 	case TK_string:
 		tr_string(t, i);
 		break;

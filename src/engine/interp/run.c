@@ -182,9 +182,9 @@ run_enter(struct cpu *c)
 	run_sync(c);
 }
 
-/* until_long: also leave, with EXIT_attend, when 64-bit mode is entered. */
+/* until: also leave, with EXIT_attend, when that is so; looked at where the mode may have changed. */
 static inline __attribute__((always_inline)) int
-run_loop(struct cpu *c, struct vexit *x, bool until_long)
+run_loop(struct cpu *c, struct vexit *x, bool (*until)(const struct cpu *))
 {
 	struct interp *it = c->interp;
 	int code, kind;
@@ -205,7 +205,7 @@ run_loop(struct cpu *c, struct vexit *x, bool until_long)
 		kind = run_after(c, code);
 		if (kind >= 0)
 			return run_exit(c, x, (enum exit_kind)kind);
-		if (until_long && c->mode == MODE_long64)
+		if (until != NULL && until(c))
 			return run_exit(c, x, EXIT_attend);
 	}
 }
@@ -213,13 +213,13 @@ run_loop(struct cpu *c, struct vexit *x, bool until_long)
 static int
 interp_run(struct cpu *c, struct vexit *x)
 {
-	return run_loop(c, x, false);
+	return run_loop(c, x, NULL);
 }
 
 int
-interp_run_legacy(struct cpu *c, struct vexit *x)
+interp_run_legacy(struct cpu *c, struct vexit *x, bool (*until)(const struct cpu *))
 {
-	return run_loop(c, x, true);
+	return run_loop(c, x, until);
 }
 
 int
