@@ -32,7 +32,8 @@ bt_mode_of(const struct cpu *c)
 	uint32_t m;
 
 	if (!(c->mode == MODE_long64 ? c->cpl == 0 || c->cpl == 3 : bt_code32_fits(c)) ||
-	    (r->rflags & (rflags_tf_MASK | rflags_df_MASK)) || (r->dr7 & DR7_ENABLE) || (r->interruptibility & SHADOW_mov_ss) || (cr0_am(r) && rflags_ac(r) && c->cpl == 3))
+	    (r->rflags & (rflags_tf_MASK | rflags_df_MASK)) || (r->dr7 & DR7_ENABLE) ||
+	    (r->interruptibility & SHADOW_mov_ss) || (cr0_am(r) && rflags_ac(r) && c->cpl == 3))
 		return BM_none;
 	m = (c->mode == MODE_long64 ? 0 : BM_code32) | (c->cpl == 3 ? BM_user : 0) |
 		(uint32_t)c->tlb_view << BM_VIEW_SHIFT | fpu_mode(c);
