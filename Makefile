@@ -23,7 +23,7 @@ CPPFLAGS := -Iinclude -Isrc -D_GNU_SOURCE -DREGENT_VERSION='"$(VERSION)"' -MMD -
 LDLIBS := -lZydis -lz -llzma -lzstd -llz4 -lbz2 -luring -lm -pthread
 
 SRC  := $(shell find src -name '*.c' | LC_ALL=C sort)
-LIB  := $(filter-out src/cli/%,$(SRC))
+LIB  := $(filter-out src/cli/% src/helper/%,$(SRC))
 OBJ  := $(SRC:%.c=$B/%.o)
 TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -name '*.c' | LC_ALL=C sort))
 
@@ -36,6 +36,12 @@ JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 all: packages-run
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
+
+# Programs that do for the monitor what it shall not be able to.
+HELPERS := $B/regent-net
+$B/regent: | $(HELPERS)
+$B/regent-net: $B/src/helper/net.o
+	$(CC) $(CFLAGS) -o $@ $^ -lslirp
 
 $B/regent: $(filter $B/src/cli/%,$(OBJ)) $B/libregent.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)

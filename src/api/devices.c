@@ -3,6 +3,7 @@
 #include "api/devices.h"
 #include "machine/machine.h"
 #include "virtio/blk.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ID_MAX = 16, SPEC_MAX = 4096, LINE_MAX_ = 400 };
+enum { ID_MAX = 16, SPEC_MAX = 4096, LINE_MAX_ = 400, NET_FORWARDS_MAX = 32 };
 
 __attribute__((format(printf, 4, 5))) static int
 fail(int code, char *err, size_t size, const char *fmt, ...)
@@ -74,6 +75,80 @@ disk_add(struct vm *vm, unsigned n, const char *given, char *err, size_t size)
 	return attach(vm, blk_open(vm, id, disk, vm->cpus), "--disk", err, size);
 }
 
+/* The same name has the same addresses for ever: 02 says that nobody's factory gave them. */
+static void
+mac_by_name(const char *name, unsigned n, uint8_t mac[NET_MAC])
+{
+	const uint64_t basis = 0xcbf29ce484222325, prime = 0x100000001b3;	/* FNV-1a */
+	uint64_t h = basis;
+
+	for (; *name != '\0'; name++)
+		h = (h ^ (uint8_t)*name) * prime;
+	h = (h ^ n) * prime;
+	mac[0] = 0x02;
+	for (unsigned i = 1; i < NET_MAC; i++)
+		mac[i] = (uint8_t)(h >> 8 * i);
+}
+
+static bool
+mac_parse(const char *s, uint8_t mac[NET_MAC])
+{
+	unsigned m[NET_MAC];
+	char more;
+
+	if (sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%c", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &more) != NET_MAC)
+		return false;
+	for (unsigned i = 0; i < NET_MAC; i++)
+		mac[i] = (uint8_t)m[i];
+	return (mac[0] & 1) == 0;	/* a station, not a group */
+}
+
+struct net_spec {
+	const char *forward[NET_FORWARDS_MAX + 1];
+	unsigned forwards;
+	uint8_t mac[NET_MAC];
+};
+
+/* NULL, or why the word cannot be. */
+static const char *
+net_word(struct net_spec *s, const char *word, bool user)
+{
+	if (strncmp(word, "mac=", 4) == 0)
+		return mac_parse(word + 4, s->mac) ? NULL : "is no address; write it like mac=02:00:00:00:00:01";
+	if (!user || strncmp(word, "hostfwd=", 8) != 0)
+		return "is unknown; there are hostfwd= (of user) and mac=";
+	if (s->forwards == NET_FORWARDS_MAX)
+		return "is one too many";
+	s->forward[s->forwards++] = word + 8;
+	return NULL;
+}
+
+static int
+net_add(struct vm *vm, unsigned n, const char *given, const char *name, char *err, size_t size)
+{
+	char spec[SPEC_MAX], id[ID_MAX], line[LINE_MAX_], *word, *save = NULL;
+	struct net_spec s = { .forwards = 0 };
+	const char *why;
+	struct wire *wire;
+	bool user;
+
+	snprintf(id, sizeof(id), "net%u", n);
+	snprintf(spec, sizeof(spec), "%s", given);
+	mac_by_name(name != NULL ? name : "regent", n, s.mac);
+	word = strtok_r(spec, ",", &save);
+	user = word != NULL && strcmp(word, "user") == 0;
+	if (word == NULL || (!user && strncmp(word, "tap=", 4) != 0))
+		return fail(REGENT_E_usage, err, size, "--net %.80s: is unknown; there are user and tap=NAME", given);
+	while ((word = strtok_r(NULL, ",", &save)) != NULL)
+		if ((why = net_word(&s, word, user)) != NULL)
+			return fail(REGENT_E_usage, err, size, "--net: %.80s %s", word, why);
+	wire = user ? wire_open_user(s.forward, NET_USER_MTU, line, sizeof(line))
+		    : wire_open_tap(spec + 4, line, sizeof(line));
+	if (wire == NULL)
+		return fail(REGENT_E_usage, err, size, "--net %s: %s", user ? "user" : "tap", line);
+	return attach(vm, net_open(vm, id, wire, s.mac, user ? NET_USER_MTU : 0), "--net", err, size);
+}
+
 int
 devices_open(struct vm *vm, const struct regent_config *cfg, char *err, size_t size)
 {
@@ -81,6 +156,8 @@ devices_open(struct vm *vm, const struct regent_config *cfg, char *err, size_t s
 
 	for (unsigned n = 0; rc == 0 && cfg->disks != NULL && cfg->disks[n] != NULL; n++)
 		rc = disk_add(vm, n, cfg->disks[n], err, size);
+	for (unsigned n = 0; rc == 0 && cfg->nets != NULL && cfg->nets[n] != NULL; n++)
+		rc = net_add(vm, n, cfg->nets[n], cfg->name, err, size);
 	if (rc == 0 && cfg->rng)
 		rc = attach(vm, rng_open(vm, "rng0"), "--rng", err, size);
 	return rc;

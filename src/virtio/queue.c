@@ -127,59 +127,93 @@ vq_any(const struct vq *q)
 }
 
 void
-vq_untake(struct vq *q, const struct chain *c)
+vq_untake_slots(struct vq *q, uint16_t slots)
 {
 	struct vq_state *s = q->s;
 
 	if (!q->packed) {
 		s->avail--;
-	} else if (s->avail >= c->slots) {
-		s->avail = (uint16_t)(s->avail - c->slots);
+	} else if (s->avail >= slots) {
+		s->avail = (uint16_t)(s->avail - slots);
 	} else {
-		s->avail = (uint16_t)(s->avail + s->size - c->slots);
+		s->avail = (uint16_t)(s->avail + s->size - slots);
 		s->avail_wrap ^= 1;
 	}
+}
+
+void
+vq_untake(struct vq *q, const struct chain *c)
+{
+	vq_untake_slots(q, c->slots);
 }
 
 /* ---- giving ---- */
 
 static void
-split_give(struct vq *q, uint16_t id, uint32_t len)
+split_give(struct vq *q, const struct vq_used *u, unsigned n)
 {
 	struct vq_state *s = q->s;
-	unsigned at = SPLIT_RING + USED_ELEM * (s->used & (s->size - 1u));
-	uint32_t elem[2] = { id, len };
 
-	memcpy(q->device_p + at, elem, sizeof(elem));
-	mem_dirty(q->mem, s->device + at, sizeof(elem));
-	put16(q, s->device + SPLIT_IDX, q->device_p + SPLIT_IDX, ++s->used);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned at = SPLIT_RING + USED_ELEM * ((s->used + i) & (s->size - 1u));
+		uint32_t elem[2] = { u[i].id, u[i].len };
+
+		memcpy(q->device_p + at, elem, sizeof(elem));
+		mem_dirty(q->mem, s->device + at, sizeof(elem));
+	}
+	s->used = (uint16_t)(s->used + n);
+	put16(q, s->device + SPLIT_IDX, q->device_p + SPLIT_IDX, s->used);
 }
 
-static void
-packed_give(struct vq *q, uint16_t id, uint16_t slots, uint32_t len)
+/* One used descriptor, as `used` stands; its flags, which make it one, are left to the caller. */
+static size_t
+packed_fill(struct vq *q, const struct vq_used *u, uint16_t *flags)
 {
 	struct vq_state *s = q->s;
 	size_t at = s->used * sizeof(struct vring_packed_desc);
-	struct vring_packed_desc d = { .len = len, .id = id };
-	enum { HEAD = offsetof(struct vring_packed_desc, len), FLAGS = offsetof(struct vring_packed_desc, flags) };
+	struct vring_packed_desc d = { .len = u->len, .id = u->id };
+	enum { LEN = offsetof(struct vring_packed_desc, len), FLAGS = offsetof(struct vring_packed_desc, flags) };
 
-	memcpy(q->desc_w + at + HEAD, (uint8_t *)&d + HEAD, FLAGS - HEAD);
+	memcpy(q->desc_w + at + LEN, (uint8_t *)&d + LEN, FLAGS - LEN);
 	mem_dirty(q->mem, s->desc + at, sizeof(d));
-	put16(q, s->desc + at + FLAGS, q->desc_w + at + FLAGS, s->used_wrap ? DESC_avail | DESC_used : 0);
-	if (s->used + slots >= s->size)
+	*flags = s->used_wrap ? DESC_avail | DESC_used : 0;
+	if (s->used + u->slots >= s->size)
 		s->signalled_valid = 0;		/* slots before and after a wrap do not compare */
-	advance(&s->used, &s->used_wrap, slots, s->size);
+	advance(&s->used, &s->used_wrap, u->slots, s->size);
+	return at + FLAGS;
+}
+
+/* The first one's flags last: the driver stops there until all are written. */
+static void
+packed_give(struct vq *q, const struct vq_used *u, unsigned n)
+{
+	uint16_t first_flags, flags;
+	size_t first = packed_fill(q, u, &first_flags), at;
+
+	for (unsigned i = 1; i < n; i++) {
+		at = packed_fill(q, &u[i], &flags);
+		put16(q, q->s->desc + at, q->desc_w + at, flags);
+	}
+	put16(q, q->s->desc + first, q->desc_w + first, first_flags);
+}
+
+void
+vq_give_many(struct vq *q, const struct vq_used *u, unsigned n)
+{
+	if (q->mem == NULL || n == 0)
+		return;
+	if (q->packed)
+		packed_give(q, u, n);
+	else
+		split_give(q, u, n);
 }
 
 void
 vq_give(struct vq *q, uint16_t id, uint16_t slots, uint32_t len)
 {
-	if (q->mem == NULL)
-		return;
-	if (q->packed)
-		packed_give(q, id, slots, len);
-	else
-		split_give(q, id, len);
+	struct vq_used u = { id, slots, len };
+
+	vq_give_many(q, &u, 1);
 }
 
 /* ---- who wants to be told ---- */

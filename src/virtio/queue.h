@@ -34,8 +34,15 @@ enum vq_result { VQ_empty, VQ_taken, VQ_bad };
 enum vq_result vq_take(struct vq *q, struct chain *c, const char **why);
 bool vq_any(const struct vq *q);		/* whether vq_take would take one */
 void vq_untake(struct vq *q, const struct chain *c);	/* the last one taken: take it again later */
+void vq_untake_slots(struct vq *q, uint16_t slots);	/* the same, for who has kept only that */
 /* Gives one back with `len` bytes written. */
 void vq_give(struct vq *q, uint16_t id, uint16_t slots, uint32_t len);
+/* Several that the driver must see at once. */
+struct vq_used {
+	uint16_t id, slots;
+	uint32_t len;
+};
+void vq_give_many(struct vq *q, const struct vq_used *u, unsigned n);
 bool vq_wants_interrupt(struct vq *q);		/* since the last time it was asked */
 /* Whether the driver shall notify. After `true` look for buffers once more. */
 void vq_listen(struct vq *q, bool on);
