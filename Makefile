@@ -38,10 +38,14 @@ all: packages-run
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 
 # Programs that do for the monitor what it shall not be able to.
-HELPERS := $B/regent-net
+HELPERS := $B/regent-net $B/regent-boot $B/image-debian
 $B/regent: | $(HELPERS)
 $B/regent-net: $B/src/helper/net.o
 	$(CC) $(CFLAGS) -o $@ $^ -lslirp
+$B/regent-boot: $B/src/helper/boot.o
+	$(CC) $(CFLAGS) -o $@ $^ -lext2fs -lcom_err
+$B/image-debian: guest/image-debian
+	install -m 755 $< $@
 
 $B/regent: $(filter $B/src/cli/%,$(OBJ)) $B/libregent.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)

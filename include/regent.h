@@ -49,6 +49,7 @@ struct regent_config {
 	const char *const *disks;	/* "FILE[,ro][,io=auto|uring|threads]"; NULL-terminated; NULL: none */
 	const char *const *nets;	/* "user[,hostfwd=tcp:ADDR:PORT-[ADDR]:PORT][,mac=MAC]", "tap=NAME[,mac=MAC]" */
 	int rng;			/* 1: a source of entropy */
+	const char *image;		/* as one of disks: the first; without a kernel its own is booted; NULL: none */
 	const char *name;		/* of the machine: MAC addresses come from it; NULL: "regent" */
 	const char *trace;		/* "blocks" (stderr) or "blocks=FILE": each translation; NULL: none */
 	int perf_map;			/* 1: name translations for perf in /tmp/perf-PID.map */

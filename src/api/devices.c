@@ -152,13 +152,14 @@ net_add(struct vm *vm, unsigned n, const char *given, const char *name, char *er
 int
 devices_open(struct vm *vm, const struct regent_config *cfg, char *err, size_t size)
 {
-	int rc = 0;
+	unsigned first = cfg->image != NULL;
+	int rc = first ? disk_add(vm, 0, cfg->image, err, size) : 0;
 
 	for (unsigned n = 0; rc == 0 && cfg->disks != NULL && cfg->disks[n] != NULL; n++)
-		rc = disk_add(vm, n, cfg->disks[n], err, size);
+		rc = disk_add(vm, first + n, cfg->disks[n], err, size);
 	for (unsigned n = 0; rc == 0 && cfg->nets != NULL && cfg->nets[n] != NULL; n++)
 		rc = net_add(vm, n, cfg->nets[n], cfg->name, err, size);
-	if (rc == 0 && cfg->rng)
+	if (rc == 0 && (cfg->rng || first))
 		rc = attach(vm, rng_open(vm, "rng0"), "--rng", err, size);
 	return rc;
 }

@@ -2,6 +2,7 @@
 /* api/regent.c - the library's virtual machine: config in, one struct vm with its console out. */
 #include "api/api.h"
 #include "api/devices.h"
+#include "api/image.h"
 #include "control/gdb.h"
 #include "cpu/access.h"
 #include "cpu/sysreg.h"
@@ -19,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ERROR_MAX = 512, PATH_SHOWN = 256 };
+enum { ERROR_MAX = 512, PATH_SHOWN = 256, COMMAND_LINE_MAX = 8192 };
 static const uint64_t MEMORY_MIN = 2 << 20, MEMORY_MAX = 1ull << 39;
 static const uint64_t CODE_CACHE_MIN = 4 << 20, CODE_CACHE_MAX = 1 << 30;
 
@@ -185,9 +186,9 @@ regent_open_fail(int code, const char *what, const char *why)
 static int
 config_check(const struct regent_config *cfg)
 {
-	if (cfg->kernel == NULL)
+	if (cfg->kernel == NULL && cfg->image == NULL)
 		return regent_open_fail(REGENT_E_usage, "--kernel",
-					"is missing; name the kernel to boot");
+					"is missing; name the kernel to boot, or a disk image with one inside");
 	if (cfg->memory < MEMORY_MIN || cfg->memory > MEMORY_MAX || cfg->memory % PAGE_SIZE != 0)
 		return regent_open_fail(REGENT_E_usage, "--memory",
 					"choose 2M to 512G, in whole pages of 4 KiB");
@@ -307,6 +308,23 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 	return devices_open(v->vm, cfg, open_error, sizeof(open_error));
 }
 
+/* What the image says is made part of the configuration; append is room for the command line. */
+static int
+image_use(struct regent_config *cfg, struct image_boot *b, char *append, size_t size)
+{
+	char path[PATH_SHOWN * 16];
+
+	snprintf(path, sizeof(path), "%.*s", (int)strcspn(cfg->image, ","), cfg->image);
+	if (image_open(b, path, open_error, sizeof(open_error)) != 0)
+		return -REGENT_E_io;
+	cfg->kernel = b->kernel;
+	if (cfg->initrd == NULL && b->initrd[0] != '\0')
+		cfg->initrd = b->initrd;
+	snprintf(append, size, "root=%s ro console=ttyS0 %s", b->root, cfg->append != NULL ? cfg->append : "");
+	cfg->append = append;
+	return 0;
+}
+
 static int
 tools_open(struct regent_vm *v, const struct regent_config *cfg)
 {
@@ -319,7 +337,7 @@ tools_open(struct regent_vm *v, const struct regent_config *cfg)
 }
 
 static int
-guest_load(struct regent_vm *v, const struct regent_config *cfg)
+kernel_load(struct regent_vm *v, const struct regent_config *cfg)
 {
 	struct machine_range map[MACHINE_MAP_MAX];
 	struct boot_config bc = { .kernel = cfg->kernel,
@@ -336,6 +354,24 @@ guest_load(struct regent_vm *v, const struct regent_config *cfg)
 		return rc;
 	machine_firmware(v->vm);
 	return 0;
+}
+
+/* The kernel that was named, or the image's own. */
+static int
+guest_load(struct regent_vm *v, const struct regent_config *given)
+{
+	struct regent_config cfg = *given;
+	struct image_boot image;
+	char append[COMMAND_LINE_MAX];
+	int rc;
+
+	if (cfg.kernel != NULL)
+		return kernel_load(v, &cfg);
+	if ((rc = image_use(&cfg, &image, append, sizeof(append))) != 0)
+		return rc;
+	rc = kernel_load(v, &cfg);
+	image_close(&image);
+	return rc;
 }
 
 int

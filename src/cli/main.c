@@ -13,6 +13,7 @@
 
 const struct command commands[] = {
 	{ "run", "boot a kernel in a virtual machine", cli_run, help_run },
+	{ "image", "make a disk image with Debian", cli_image, help_image },
 	{ "lockstep", "run a guest on two engines until they differ", cli_lockstep, help_lockstep },
 	{ "regs", "every register: number, width, reset value", cli_regs, help_regs },
 	{ "policy", "register policies: what they come to", cli_policy, help_policy },

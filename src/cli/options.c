@@ -277,6 +277,8 @@ options_parse(struct options *q, const char *command, int argc, char **argv)
 {
 	int rest, rc = options_parse_words(q, command, argc, argv, &rest);
 
+	if (rc == 0 && rest < argc && strcmp(command, "run") == 0)
+		q->cfg.image = argv[rest++];
 	if (rc == 0 && rest < argc)
 		rc = cli_fail(STATUS_usage, "%s: is no option; see `regent %s --help`", argv[rest], command);
 	return rc;

@@ -9,6 +9,8 @@
 #include <stdio.h>
 
 const char help_run[] =
+    "usage: regent run [IMAGE[,ro]] [OPTION..]\n\n"
+    "  IMAGE                 a raw disk with a system: the first disk, kernel and initrd from inside\n"
     "  --kernel FILE         bzImage, vmlinux, PVH or multiboot kernel\n"
     "  --initrd FILE         initial RAM disk (multiboot: the first module)\n"
     "  --append STRING       kernel command line\n"

@@ -197,11 +197,12 @@ pci_intx(struct pci_function *f, bool level)
 void
 pci_msix_table_io(struct pci_function *f, uint64_t at, struct io *io)
 {
-	uint64_t *e = &f->msix_table[at / 8];
 	unsigned shift = at & 4 ? 32 : 0;
+	uint64_t *e;
 
 	if ((io->size != 4 && io->size != 8) || at % io->size != 0 || at / MSIX_ENTRY >= f->vectors)
 		return;
+	e = &f->msix_table[at / 8];
 	if (!io->write)
 		io->data = *e >> shift;
 	else if (io->size == 8)

@@ -73,6 +73,20 @@ wire_open_user(const char *const *forwards, unsigned mtu, char *err, size_t err_
 }
 
 struct wire *
+wire_open_fd(int fd, char *err, size_t err_size)
+{
+	struct wire *w = wire_new(err, err_size);
+
+	if (w == NULL || fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
+		close(fd);
+		wire_close(w);
+		return NULL;
+	}
+	w->fd = fd;
+	return w;
+}
+
+struct wire *
 wire_open_tap(const char *name, char *err, size_t err_size)
 {
 	struct wire *w = wire_new(err, err_size);

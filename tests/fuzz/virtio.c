@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/fuzz/virtio.c - libFuzzer target: a driver that writes anything anywhere, against disk, network and entropy.
+ *
+ * The first byte chooses the device and the ring's kind; half of what is left becomes the rings and buffers, the rest
+ * is steps of four bytes: notify, reset, a register, a descriptor, configuration space, the disk's answer, a frame.
+ */
+#include "unit/virtio/rig.h"
+#include "virtio/net.h"
+#include <fcntl.h>
+#include <sys/socket.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+enum { STEP = 4, SLOTS = 3, NET = 3, RINGS = 0x4000, AREA = DESC_AT };
+
+static int pair[2];
+
+static void
+setup(unsigned slot, unsigned how)
+{
+	uint64_t features = (uint64_t)1 << 32 | (how & 4 ? (uint64_t)1 << 34 : 0) | (how & 8 ? 1ull << 29 : 0) |
+	    (how & 16 ? 1ull << 28 : 0) | (slot == NET ? 0x18003 : slot == 1 ? 0x6600 : 0);
+	unsigned size = how & 32 ? 8 : how & 64 ? 256 : 4;
+
+	driver_begin(slot, features);
+	driver_queue(slot, 0, size, AREA, AREA + 0x1000, AREA + 0x2000);
+	driver_queue(slot, 1, size, AREA + 0x800, AREA + 0x1800, AREA + 0x2c00);
+	reg_put(slot, 0x14, 1, 15);
+}
+
+static void
+step(unsigned slot, unsigned how, const uint8_t *p)
+{
+	uint32_t val = (uint32_t)(p[1] | p[2] << 8 | p[3] << 16);
+
+	switch (p[0] % 13) {
+	case 0: case 1: case 2:
+		notify(slot, p[1] & 3);
+		break;
+	case 3:
+		reg_put(slot, p[1] & 0x3f, (uint8_t)(1u << (p[2] & 3)), p[3]);
+		break;
+	case 4:
+		ram_put(AREA + (val & 0x3ffc), &p[3], 1);
+		break;
+	case 5: {				/* the next available index, or the packed flags of a slot */
+		uint16_t idx = (uint16_t)p[2];
+
+		ram_put(p[1] & 1 ? AREA + 0x1002 : AREA + 0x1802, &idx, 2);
+		break;
+	}
+	case 6:
+		cfg_put(slot, p[1], (uint8_t)(1u << (p[2] & 1)), p[3]);
+		break;
+	case 7: case 8:
+		disk_step();
+		break;
+	case 9:
+		reg_get(slot, (val & 0x7fff) & ~3u, (uint8_t)(1u << (p[3] >> 6)));
+		break;
+	case 10:
+		if (p[1] & 1)
+			reg_put(slot, 0x14, 1, 0);
+		while ((p[1] & 1) && disk_step())
+			;
+		setup(slot, p[2] | how);
+		break;
+	case 11:
+		if (slot == NET) {
+			static char frame[2048];
+
+			send(pair[1], frame, p[2] * 8u + 1, MSG_DONTWAIT);
+			recv(pair[1], frame, sizeof(frame), MSG_DONTWAIT);
+		}
+		break;
+	default:
+		reg_put(slot, 0x4000 + (val & 0xffc), 4, val << 8);
+		break;
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	static const uint8_t mac[NET_MAC] = { 2 };
+	unsigned how, slot;
+	size_t half;
+	char err[64];
+
+	if (n < 1 + STEP)
+		return 0;
+	how = data[0];
+	slot = 1 + how % SLOTS;
+	rig_open();
+	if (slot == NET) {
+		struct wire *w = socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0 ? wire_open_fd(pair[0], err, sizeof(err)) : NULL;
+		struct virtio *v = w == NULL ? NULL : net_open(&fake_vm, "net0", w, mac, 1500);
+
+		if (v == NULL || machine_attach(&fake_vm, v) != 0)
+			__builtin_trap();
+	}
+	setup(slot, how);
+	half = (n - 1) / 2 < RINGS ? (n - 1) / 2 : RINGS;
+	ram_put(AREA, data + 1, half);
+	for (size_t i = 1 + half; i + STEP <= n; i += STEP)
+		step(slot, how, data + i);
+	while (disk_step())
+		;
+	rig_close();
+	if (slot == NET)
+		close(pair[1]);
+	return 0;
+}
