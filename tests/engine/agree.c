@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/engine/agree.c - thousands of random programs on two engines. usage: agree [programs] [seed] */
+/* tests/engine/agree.c - thousands of random programs on two engines. usage: agree [programs] [seed] [32] */
 #include "engine/agree_show.h"
 
 static unsigned long programs = 4000;
 static uint64_t seed = 1;
 
 static void
-engines_agree(void)
+programs_agree(enum isa_mode mode)
 {
 	static struct program p;
 	unsigned long i, halted = 0, bad = 0;
 	const char *why;
 
-	twins_open();
+	isa = mode;
 	for (i = 0; i < programs && bad < 5; i++) {
 		struct source s = { .x = (seed + i) * 0x9e3779b97f4a7c15ull | 1 };
 
@@ -29,6 +29,9 @@ engines_agree(void)
 	CHECK_EQ(bad, 0);
 	CHECK(i < 1000 || halted > i / 8);
 }
+
+static void engines_agree(void) { programs_agree(ISA_64); }
+static void engines_agree_in_32_bit_code(void) { programs_agree(ISA_32); }
 
 enum { OTHER = TLB_ENTRIES * PAGE_SIZE };
 
@@ -76,6 +79,9 @@ main(int argc, char **argv)
 	if (argc > 2)
 		seed = strtoull(argv[2], NULL, 0);
 	RUN(page_zero);
-	RUN(engines_agree);
+	twins_open();
+	if (argc <= 3 || strcmp(argv[3], "32") != 0)
+		RUN(engines_agree);
+	RUN(engines_agree_in_32_bit_code);
 	return check_done();
 }

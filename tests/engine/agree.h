@@ -13,7 +13,7 @@
 static struct rig *twin[2];		/* the translator's, the interpreter's */
 static volatile sig_atomic_t ticks;
 
-enum { TICK_US = 5000, TICKS_MAX = 20, STEPS = 200000 };
+enum { UCS32 = 0x23, TICK_US = 5000, TICKS_MAX = 20, STEPS = 200000 };
 
 static void
 tick(int sig)
@@ -71,8 +71,12 @@ renew(struct rig *g, const struct program *p)
 	map_pages(g);
 	put_system(g);
 	rig_mode_set(g, RIG_long);
-	if (p->user) {
+	rig_put(g, RIG_GDT + (UCS32 & ~7), 0x00cffb000000ffff, 8);
+	if (p->isa == ISA_32)
+		rig_segment(g, SEG_cs, p->user ? UCS32 : RIG_CS32, p->user ? 0xc0fb : 0xc09b);
+	else if (p->user)
 		rig_segment(g, SEG_cs, RIG_UCS64, 0xa0fb);
+	if (p->user) {
 		rig_segment(g, SEG_ss, RIG_UDS, 0xc0f3);
 	}
 	r->cr4 |= cr4_osxsave_MASK | cr4_osxmmexcpt_MASK | cr4_fsgsbase_MASK;
@@ -199,7 +203,7 @@ has_excuse(const struct program *p)
 	for (n = 0; n < STEPS; n++) {
 		uint64_t rip = g->cpu.r.rip;
 		bool known = rip < RIG_MEMORY - 16 && mem_read(g->mem, rip, b, 16) &&
-			insn_decode(b, 32, ISA_64, &in) > 0;
+			insn_decode(b, 32, g->cpu.mode == MODE_long64 ? ISA_64 : ISA_32, &in) > 0;
 
 		kind = (unsigned)rig_step(g);
 		if (known && may_differ(&in, g))

@@ -73,7 +73,7 @@ show_code(const struct program *p)
 	unsigned at, n, i;
 
 	for (at = 0; at < p->len; at += n) {
-		n = insn_text(p->code + at, p->len - at, ISA_64, RIG_CODE + p->offset + at, text, sizeof(text));
+		n = insn_text(p->code + at, p->len - at, p->isa, RIG_CODE + p->offset + at, text, sizeof(text));
 		if (n == 0)
 			break;
 		printf("#   %x  ", RIG_CODE + p->offset + at);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/engine/programs.h - random programs for 64-bit mode.
+/* tests/engine/programs.h - random programs for 64-bit mode, and for compatibility mode.
  *
  * A program is a list of chunks: a random instruction of any opcode map, what makes its operands
  * reasonable before it, sometimes a jump over it. It runs three times over and ends at a HLT, or
@@ -13,6 +13,9 @@
 enum { CHUNKS = 24, TURNS = 3, COUNTER = RIG_MEMORY - 0x800, DATA_SIZE = 0x4000, INSN_MAX = 15, COUNTED = 150,
 	PROGRAM_MAX = 2 * PAGE_SIZE - 0x100, PAGES = RIG_TABLES + 0x3000, ODD_PAGES = 4,
 	CLEAN_PTE = PAGES + 8 * ((RIG_DATA + DATA_SIZE) / PAGE_SIZE + 3) };
+
+/* ISA_64 or ISA_32: of the programs that are made from now on. */
+static enum isa_mode isa = ISA_64;
 
 /* Where decisions come from: given bytes (a fuzzer's), or a generator. */
 struct source {
@@ -58,6 +61,7 @@ struct program {
 	uint8_t xmm[16][16], ymmh[16][16], st[8][10];
 	uint32_t mxcsr;
 	bool user, counted, wp, smap;
+	enum isa_mode isa;
 };
 
 /* ---- instructions ---- */
@@ -98,12 +102,12 @@ random_bytes(struct source *s, uint8_t *b)
 
 	if (what == 7) {
 		b[n++] = 0xc4;
-		b[n++] = (uint8_t)(draw(s, 8) << 5 | (1 + draw(s, 3)));
+		b[n++] = (uint8_t)((isa == ISA_64 ? draw(s, 8) : 6 + draw(s, 2)) << 5 | (1 + draw(s, 3)));
 		b[n++] = (uint8_t)(draw(s, 256) | (draw(s, 2) ? 0x78 : 0));
 	} else {
 		if (draw(s, 3) == 0 && prefixes[what] != 0)
 			b[n++] = prefixes[draw(s, 13)];
-		if (draw(s, 2) == 0)
+		if (draw(s, isa == ISA_64 ? 2 : 24) == 0)
 			b[n++] = (uint8_t)(0x40 | draw(s, 16));
 		if (what >= 3)
 			b[n++] = 0x0f;
@@ -126,8 +130,8 @@ put_mov(struct chunk *k, unsigned reg, uint64_t val)
 {
 	uint8_t op[2] = { (uint8_t)(0x48 | reg >> 3), (uint8_t)(0xb8 | (reg & 7)) };
 
-	put(k, op, 2);
-	put(k, &val, 8);
+	put(k, isa == ISA_64 ? op : op + 1, isa == ISA_64 ? 2 : 1);
+	put(k, &val, isa == ISA_64 ? 8 : 4);
 }
 
 static uint32_t
@@ -205,6 +209,7 @@ put_flow(struct source *s, struct chunk *k, unsigned n, bool moves_rsp)
 {
 	uint8_t call[] = { 0xe8, 2, 0, 0, 0, 0xeb, 0 /* over it */ };
 	uint8_t jmp[] = { 0x48, 0x8d, 0x05, 3, 0, 0, 0 /* lea rax, [rip + 3] */, 0xff, 0xe0, 0x90 };
+	static const uint8_t jmp32[] = { 0xe8, 0, 0, 0, 0, 0x58, 0x83, 0xc0, 7, 0xff, 0xe0, 0x90 };	/* call, pop, add, jmp */
 	uint8_t over[2];
 
 	switch (draw(s, 8)) {
@@ -225,7 +230,10 @@ put_flow(struct source *s, struct chunk *k, unsigned n, bool moves_rsp)
 		put(k, call, sizeof(call));
 		break;
 	case 4:
-		put(k, jmp, sizeof(jmp));
+		if (isa == ISA_64)
+			put(k, jmp, sizeof(jmp));
+		else
+			put(k, jmp32, sizeof(jmp32));
 		break;
 	default:
 		break;
@@ -243,7 +251,7 @@ make_chunk(struct source *s, struct chunk *k)
 
 	*k = (struct chunk){ .patches = -1 };
 	random_bytes(s, b);
-	if (insn_decode(b, sizeof(b), ISA_64, &in) <= 0 || !is_wanted(s, &in))
+	if (insn_decode(b, sizeof(b), isa, &in) <= 0 || !is_wanted(s, &in))
 		return false;
 	if (draw(s, 24) != 0)
 		aim(s, k, b, &in);
@@ -266,7 +274,7 @@ make_chunk(struct source *s, struct chunk *k)
 	return true;
 }
 
-/* mov byte [rip + x], imm8: an immediate of some chunk */
+/* mov byte [rip + x] or [x], imm8: an immediate of some chunk */
 static void
 make_patch(struct source *s, struct program *p)
 {
@@ -315,18 +323,48 @@ static const struct { uint8_t len; char bytes[40]; } sequences[] = {
 };
 enum { SEQUENCES = sizeof(sequences) / sizeof(sequences[0]), SEQUENCES_USER = 8 };
 
+/* The same for 32-bit code; all but the last ones for every privilege. */
+static const struct { uint8_t len; char bytes[40]; } sequences32[] = {
+	SEQ("\xcc"),					/* int3 */
+	SEQ("\x9c\x58"),				/* pushf; pop eax */
+	SEQ("\x31\xc9\x83\xe0\x0f\x0f\xa2"),		/* xor ecx,ecx; and eax,15; cpuid */
+	SEQ("\x31\xc0\x8e\xe0\x8c\xe0"),		/* xor eax,eax; mov fs,eax; mov eax,fs */
+	SEQ("\x8c\xd8\x8e\xe0\x8e\xd8"),		/* mov eax,ds; mov fs,eax; mov ds,eax */
+	SEQ("\x06\x07\x0f\xa8\x0f\xa9\x0e\x58"),	/* push es; pop es; push gs; pop gs; push cs; pop eax */
+	SEQ("\xfd\xaa\xfc"),				/* std; stosb; cld */
+	SEQ("\x60\x61"), SEQ("\x60\x83\xc4\x20"),	/* pusha; popa; pusha; add esp,32 */
+	SEQ("\x0e\xe8\x02\x00\x00\x00\xeb\x01\xcb"),	/* push cs; call over; jmp; over: retf */
+	SEQ("\x9c\x0e\xe8\x02\x00\x00\x00\xeb\x01\xcf"),	/* pushf; push cs; call over; jmp; over: iret */
+	SEQ("\x9a\x07\x50\x00\x00\x18\x00"),		/* call 18:5007, which may not be allowed */
+	SEQ("\x66\x50\x66\x58"), SEQ("\x54\x5c"),	/* push ax; pop ax; push esp; pop esp */
+	SEQ("\xc8\x10\x00\x00\xc9"),			/* enter 16,0; leave */
+	SEQ("\x0f\x20\xd8\x0f\x22\xd8"),		/* mov eax,cr3; mov cr3,eax */
+	SEQ("\xfa"), SEQ("\xfb"), SEQ("\x0f\x01\xca"), SEQ("\x0f\x01\xcb"),	/* cli sti clac stac */
+	SEQ("\x0f\x20\xc0\x83\xf0\x08\x0f\x22\xc0"),	/* cr0 with TS changed */
+	SEQ("\x0f\x06"),				/* clts */
+	SEQ("\x0f\x01\x3d\x00\x40\x03\x00"),		/* invlpg */
+	SEQ("\x8c\xd8\x8e\xd0\x90"),			/* mov eax,ds; mov ss,eax; nop */
+};
+enum { SEQUENCES32 = sizeof(sequences32) / sizeof(sequences32[0]), SEQUENCES32_USER = 15 };
+
 /* Let the alias page be one or the other, tell the TLB, call it. */
 static void
 put_remap(struct source *s, struct chunk *k, bool user)
 {
 	uint8_t op[] = { 0xc7, 0x04, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0x0f, 0x01, 0x3c, 0x25, 0, 0, 0, 0 }, call[5] = { 0xe8 };
+	uint8_t op32[] = { 0xc7, 0x05, 0, 0, 0, 0, 0, 0, 0, 0, 0x0f, 0x01, 0x3d, 0, 0, 0, 0 };
 	uint32_t pte = ALIAS_PTE, to = (draw(s, 2) ? ALIAS_A : ALIAS_B) | 0x67, alias = ALIAS;
 
 	memcpy(op + 3, &pte, 4);
 	memcpy(op + 7, &to, 4);
 	memcpy(op + 15, &alias, 4);
-	if (!user)
+	memcpy(op32 + 2, &pte, 4);
+	memcpy(op32 + 6, &to, 4);
+	memcpy(op32 + 13, &alias, 4);
+	if (!user && isa == ISA_64)
 		put(k, op, sizeof(op));
+	else if (!user)
+		put(k, op32, sizeof(op32));
 	k->rip_at = k->len + 1;
 	k->rip_end = k->len + 5;
 	k->rip_to = ALIAS + 0x10;
@@ -337,7 +375,8 @@ static void
 make_system(struct source *s, struct program *p)
 {
 	struct chunk *k = &p->chunk[p->n++];
-	unsigned which = draw(s, 2 + (p->user && draw(s, 8) != 0 ? SEQUENCES_USER : SEQUENCES));
+	bool some = p->user && draw(s, 8) != 0;
+	unsigned which = draw(s, 2 + (isa == ISA_64 ? (some ? SEQUENCES_USER : SEQUENCES) : some ? SEQUENCES32_USER : SEQUENCES32));
 	uint8_t popf[6] = { 0x68, 0, 0, 0, 0, 0x9d };
 	uint32_t fl;
 
@@ -348,8 +387,10 @@ make_system(struct source *s, struct program *p)
 		fl = RFLAGS_fixed | (draw(s, 0x1000) & (RFLAGS_arith | 0x200)) | (draw(s, 8) ? 0 : 0x40000);
 		memcpy(popf + 1, &fl, 4);
 		put(k, popf, sizeof(popf));
-	} else {
+	} else if (isa == ISA_64) {
 		put(k, sequences[which - 2].bytes, sequences[which - 2].len);
+	} else {
+		put(k, sequences32[which - 2].bytes, sequences32[which - 2].len);
 	}
 }
 
@@ -378,10 +419,14 @@ put_system(struct rig *g)
 static void
 layout(struct program *p)
 {
-	uint8_t head[] = { 0xc7, 0x04, 0x25, 0, 0, 0, 0, TURNS, 0, 0, 0 }, tail[] = { 0xff, 0x0c, 0x25, 0, 0, 0, 0, 0x0f, 0x85 };
+	/* A DS prefix fills the place of what 32-bit code does not need. */
+	static const uint8_t op[2][2][3] = { { { 0xc7, 0x04, 0x25 }, { 0xff, 0x0c, 0x25 } }, { { 0x3e, 0xc7, 0x05 }, { 0x3e, 0xff, 0x0d } } };
+	uint8_t head[11] = { [7] = TURNS }, tail[9] = { [7] = 0x0f, 0x85 };
 	uint32_t counter = COUNTER, to;
 	unsigned i, start, at[CHUNKS];
 
+	memcpy(head, op[p->isa == ISA_32][0], 3);
+	memcpy(tail, op[p->isa == ISA_32][1], 3);
 	memcpy(head + 3, &counter, 4);
 	memcpy(tail + 3, &counter, 4);
 	memcpy(p->code, head, sizeof(head));
@@ -394,7 +439,9 @@ layout(struct program *p)
 		if (k->patches >= 0)
 			k->rip_to = RIG_CODE + p->offset + at[k->patches] + p->chunk[k->patches].imm_at;
 		if (k->rip_at != 0) {
-			to = k->rip_to - (uint32_t)(RIG_CODE + p->offset + p->len + k->rip_end);
+			to = k->rip_to;
+			if (p->isa == ISA_64 || k->patches < 0)
+				to -= (uint32_t)(RIG_CODE + p->offset + p->len + k->rip_end);
 			memcpy(k->bytes + k->rip_at, &to, 4);
 		}
 		memcpy(p->code + p->len, k->bytes, k->len);
@@ -447,6 +494,7 @@ make_program(struct source *s, struct program *p)
 {
 	unsigned tries, i;
 
+	p->isa = isa;
 	p->user = draw(s, 2);
 	p->counted = draw(s, 8) == 0;
 	p->wp = draw(s, 2);

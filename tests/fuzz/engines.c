@@ -19,6 +19,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		return 0;
 	if (twin[0] == NULL)
 		twins_open();
+	isa = data[n - 1] & 1 ? ISA_32 : ISA_64;
 	make_program(&s, &p);
 	if ((why = disagreement(&p)) != NULL) {
 		show(&p, why);

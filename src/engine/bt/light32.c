@@ -82,9 +82,23 @@ stacked(struct cpu *c, const struct insn *in)
 	}
 }
 
+/* Memory operands that light.c's address() does not know. */
+static bool
+odd_operand(const struct insn *in)
+{
+	unsigned k;
+
+	for (k = 0; k < in->nopnds; k++)
+		if (in->op[k].kind == OPND_mem)
+			return in->asize != WORD || in->seg == SEG_cs || in->seg == SEG_fs || in->seg == SEG_gs;
+	return false;
+}
+
 bool
 bt_is_light32(const struct insn *in)
 {
+	if (odd_operand(in))
+		return false;
 	switch (in->id) {
 	case INSN_pop_seg: case INSN_int: case INSN_sysenter: case INSN_sysexit:
 		return true;
