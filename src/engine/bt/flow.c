@@ -80,8 +80,9 @@ tr_leave(struct tr *t, struct tr_insn *i)
 {
 	struct rm rm = tr_stack(t, i, RBP, 0, WORD);
 
+	e_load(&t->e, S0, rm);		/* first: it may still fault, at 2^63 (TLB_EMPTY) */
 	e_lea(&t->e, true, GSP, rm_at(RBP, WORD));
-	e_load(&t->e, RBP, rm);
+	e_mov(&t->e, RBP, S0);
 }
 
 /* ---- ways out ---- */

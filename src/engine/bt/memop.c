@@ -298,6 +298,10 @@ string_check(struct tr *t, int reg, unsigned size, bool write)
 	e_lea(e, true, S0, rm_sum(S0, RCX, shift, 0));		/* rCX is at most a page's: no overflow */
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE);
 	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));
+	/* An empty entry matches 2^63: elsewhere the access faults, here the registers would show its delta. */
+	e_op(e, 0, false, MAP_1, 0xf6, 0, rm_gs(S1, table), false);
+	e8(e, TLB_EMPTY & 0xff);
+	tr_cold(t, COLD_light, e_jcc(e, CC_ne, NULL));
 	e_load(e, S1, rm_gs(S1, table + DELTA));
 }
 

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 __thread struct bt_state *bt_running;
 static const int signals[] = { SIGSEGV, SIGFPE, SIGBUS, SIGILL };
@@ -34,12 +35,34 @@ redirect(struct bt_state *bt, ucontext_t *uc)
 	return true;
 }
 
+/* A page fault, unlike a general protection fault, means that translated code was about to touch what is not the
+ * guest's. That is a flaw, of which the next one may hit memory that is there: end here. */
+static bool
+is_stray(int sig, const siginfo_t *info)
+{
+	static const char line[] = "regent: translated code touched memory that is not the guest's: a flaw of bt; "
+		"use --engine interp, and please report it\n";
+
+	if (sig != SIGSEGV || (info->si_code != SEGV_MAPERR && info->si_code != SEGV_ACCERR))
+		return false;
+	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+	return true;
+}
+
+static bool
+in_translated_code(const ucontext_t *uc)
+{
+	const uint8_t *pc = (const uint8_t *)(uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
+
+	return bt_running != NULL && pc >= bt_running->code.rx && pc < bt_running->code.rx + bt_running->code.size;
+}
+
 static void
 handler(int sig, siginfo_t *info, void *context)
 {
 	unsigned i;
 
-	if (bt_running != NULL && redirect(bt_running, context))
+	if (in_translated_code(context) && !is_stray(sig, info) && redirect(bt_running, context))
 		return;
 	for (i = 0; i < SIGNALS && signals[i] != sig; i++)
 		;
