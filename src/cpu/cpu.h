@@ -91,7 +91,7 @@ struct cpu_ops {
 /* ---- software TLB (cpu/tlb.c); its layout is part of the translator's contract ---- */
 enum tlb_view { TLB_user /* CPL 3 */, TLB_super /* CPL < 3, no user pages (SMAP) */,
 	TLB_super_ac /* CPL < 3, user pages allowed */, TLB_VIEWS };
-enum { TLB_BITS = 10, TLB_ENTRIES = 1 << TLB_BITS };
+enum { TLB_BITS = 12, TLB_ENTRIES = 1 << TLB_BITS };
 /* A tag that no page has. The translator takes an entry for that of its address when both differ in
  * less than a page, so it must be far from all that can be mapped: an access that does match it,
  * with whatever delta was left there, goes to a non-canonical host address and faults. */

@@ -19,11 +19,14 @@ struct walk {
 enum { TLB_WORDS = TLB_ENTRIES / 64 };
 struct tlb_notes {
 	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];	/* a bit per entry */
+	uint64_t any, any_local, any_large;	/* a bit per word above that may have some of them */
 	uint8_t shift[TLB_ENTRIES];	/* of the page, when large */
 };
 
+static_assert(TLB_WORDS <= 64, "tlb_notes.any");
+
 /* Where instructions were fetched from, by hash: what is not in here no cache of code knows. */
-enum { SEEN_BITS = 12, SEEN_WORDS = (1 << SEEN_BITS) / 64 };
+enum { SEEN_BITS = 10, SEEN_WORDS = (1 << SEEN_BITS) / 64 };
 struct code_seen {
 	uint64_t page[SEEN_WORDS];	/* 4 KiB pages */
 	uint64_t large[SEEN_WORDS];	/* 2 MiB pages */
@@ -57,7 +60,7 @@ struct paging_state {
 	struct code_seen seen[CODE_VIEWS];
 	struct table_entry table[TABLE_ENTRIES];
 	uint64_t tables_used;		/* a bit per entry */
-	uint64_t large_seen[LARGE_SIZES];	/* by hash of the large page's number: one was in the TLB */
+	uint64_t large_seen[2][LARGE_SIZES];	/* lower and upper half: one was in the TLB, by hash of its number */
 	struct rewrites rewrites[REWRITES];
 	struct code_entry device;	/* lin_code's answer for a page that is not RAM */
 

@@ -55,6 +55,12 @@ large_bit(uint64_t lin, unsigned size)
 	return 1ull << (lin >> large_shift[size] & 63);
 }
 
+static uint64_t *
+large_seen(struct paging_state *s, uint64_t lin)
+{
+	return s->large_seen[lin >> 63];
+}
+
 static void
 see_large(struct paging_state *s, uint64_t lin, const struct walk *w)
 {
@@ -62,16 +68,16 @@ see_large(struct paging_state *s, uint64_t lin, const struct walk *w)
 
 	for (n = 0; n < LARGE_SIZES; n++)
 		if (w->shift == large_shift[n])
-			s->large_seen[n] |= large_bit(lin, n);
+			large_seen(s, lin)[n] |= large_bit(lin, n);
 }
 
 static bool
-seen_large(const struct paging_state *s, uint64_t lin)
+seen_large(struct paging_state *s, uint64_t lin)
 {
 	unsigned n;
 
 	for (n = 0; n < LARGE_SIZES; n++)
-		if (s->large_seen[n] & large_bit(lin, n))
+		if (large_seen(s, lin)[n] & large_bit(lin, n))
 			return true;
 	return false;
 }
@@ -79,15 +85,23 @@ seen_large(const struct paging_state *s, uint64_t lin)
 static void
 note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w)
 {
-	uint64_t bit = 1ull << (i % 64);
-
-	if (w->shift != PAGE_SHIFT)
-		see_large(c->paging_state, lin, w);
+	uint64_t bit = 1ull << (i % 64), word = 1ull << (i / 64);
 
 	n->used[i / 64] |= bit;
-	n->global[i / 64] = w->global ? n->global[i / 64] | bit : n->global[i / 64] & ~bit;
-	n->large[i / 64] = w->shift != PAGE_SHIFT ? n->large[i / 64] | bit : n->large[i / 64] & ~bit;
+	n->any |= word;
+	if (w->global) {
+		n->global[i / 64] |= bit;
+	} else {
+		n->global[i / 64] &= ~bit;
+		n->any_local |= word;
+	}
+	n->large[i / 64] &= ~bit;
+	if (w->shift == PAGE_SHIFT)
+		return;
+	n->large[i / 64] |= bit;
+	n->any_large |= word;
 	n->shift[i] = w->shift;
+	see_large(c->paging_state, lin, w);
 }
 
 static void
@@ -109,25 +123,34 @@ drop_index(struct array *a, unsigned i)
 static void
 drop_all(struct array *a, bool globals)
 {
+	struct tlb_notes *n = a->notes;
+	uint64_t left = globals ? n->any : n->any_local;
 	unsigned word;
 
-	for (word = 0; word < TLB_WORDS; word++)
-		drop_word(a, word, globals ? UINT64_MAX : ~a->notes->global[word]);
+	n->any_local = 0;
+	if (globals)
+		n->any = n->any_large = 0;
+	for (; left != 0; left &= left - 1) {
+		word = (unsigned)__builtin_ctzll(left);
+		drop_word(a, word, globals ? UINT64_MAX : ~n->global[word]);
+	}
 }
 
 /* Every entry made from the large page of lin. */
 static void
 drop_large(struct array *a, uint64_t lin)
 {
+	uint64_t words = a->notes->any_large, left;
 	unsigned word, i;
-	uint64_t left;
 
-	for (word = 0; word < TLB_WORDS; word++)
+	for (; words != 0; words &= words - 1) {
+		word = (unsigned)__builtin_ctzll(words);
 		for (left = a->notes->used[word] & a->notes->large[word]; left != 0; left &= left - 1) {
 			i = word * 64 + (unsigned)__builtin_ctzll(left);
 			if ((a->tag[i * a->stride] ^ lin) >> a->notes->shift[i] == 0)
 				drop_index(a, i);
 		}
+	}
 }
 
 static unsigned
@@ -248,17 +271,19 @@ tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 {
 	struct array a;
 	unsigned view, word, i;
-	uint64_t left;
+	uint64_t words, left;
 
 	for (view = 0; view < TLB_VIEWS; view++) {
 		a = array_at(c, TLB_VIEWS + view);
 		c->tlb[view].stack.tag = TLB_EMPTY;
-		for (word = 0; word < TLB_WORDS; word++)
+		for (words = a.notes->any; words != 0; words &= words - 1) {
+			word = (unsigned)__builtin_ctzll(words);
 			for (left = a.notes->used[word]; left != 0; left &= left - 1) {
 				i = word * 64 + (unsigned)__builtin_ctzll(left);
 				if (host_page == NULL || host_of(&c->tlb[view].write[i]) == host_page)
 					drop_index(&a, i);
 			}
+		}
 	}
 }
 
