@@ -63,10 +63,10 @@ dirties_page_zero(const char *code, size_t n)
 static void
 page_zero(void)
 {
-	static const char store[] = "\xbb\x00\x00\x40\x00\x89\x03\x0f\x20\xd9\x0f\x22\xd9\xbb\x80\x00\x00\x00\x89\x03\xf4";
+	static const char store[] = "\xbb\x00\x00\x00\x01\x89\x03\x0f\x20\xd9\x0f\x22\xd9\xbb\x80\x00\x00\x00\x89\x03\xf4";
 	static const char stack[] = "\x50\x0f\x20\xd9\x0f\x22\xd9\xbc\x88\x00\x00\x00\x50\xf4";
 
-	static_assert(OTHER == 0x400000, "in the code above");
+	static_assert(OTHER == 0x1000000, "in the code above");
 	dirties_page_zero(store, sizeof(store) - 1);
 	dirties_page_zero(stack, sizeof(stack) - 1);
 }

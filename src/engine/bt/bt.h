@@ -39,10 +39,11 @@ enum bt_mode {
 };
 enum { BM_VIEW_SHIFT = 2 };
 
-enum { BT_CTXS = 16, BT_SLOTS = 1024, BT_TARGETS = 16384 };
+enum { BT_CTXS = 16, BT_SLOTS = 8192, BT_TARGETS = 65536 };
 
 /* Per mode: where indirect branches find translations, and which page instance each page is. */
 struct bt_target { uint64_t rip; const uint8_t *code; };
+enum { BT_NO_TARGET = 1 };		/* in target[0]: 0 is an address like any other, 1 never stands there */
 struct bt_ctx {
 	struct bt_target target[BT_TARGETS];
 	uint32_t slot[BT_SLOTS];	/* id of the page instance mapped at a virtual page; 0: not known */

@@ -77,9 +77,9 @@ bt_flush(struct bt_state *bt)
 	memset(bt->page_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->phys_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->block_hash, 0, HASH_SIZE * sizeof(uint32_t));
-	for (i = 0; i < BT_CTXS; i++) {
+	for (i = 0; i < BT_CTXS && bt->ctx[i].used; i++) {
 		memset(bt->ctx[i].target, 0, sizeof(bt->ctx[i].target));
-		bt->ctx[i].target[0].rip = 1;	/* 0 is an address like any other; 1 never stands here */
+		bt->ctx[i].target[0].rip = BT_NO_TARGET;
 		memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
 		bt->ctx[i].nlocal = 0;
 	}

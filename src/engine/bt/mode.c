@@ -67,6 +67,7 @@ bt_ctx_for(struct bt_state *bt, uint32_t m)
 		policy_user_begins(bt->c);	/* whatever way leads there */
 	bt->ctx[i].used = true;
 	bt->ctx[i].mode = m;
+	bt->ctx[i].target[0].rip = BT_NO_TARGET;
 	return &bt->ctx[i];
 }
 
