@@ -9,7 +9,7 @@ VERSION := 0.1.0
 CFLAGS_release := -O2
 CFLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_tsan    := -O1 -fsanitize=thread
-CFLAGS_cov     := -O0 --coverage
+CFLAGS_cov     := -O0 --coverage -DREGENT_COVERAGE
 CFLAGS_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 
 # How many times longer tests may take.
@@ -20,7 +20,7 @@ SLOW_cov  := CHECK_SLOW=4
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
 CFLAGS := -std=gnu11 -g $(CFLAGS_$(MODE)) -fno-strict-aliasing -fno-omit-frame-pointer -pthread $(WARN)
 CPPFLAGS := -Iinclude -Isrc -D_GNU_SOURCE -DREGENT_VERSION='"$(VERSION)"' -MMD -MP
-LDLIBS := -lZydis -lz -llzma -lzstd -llz4 -lbz2 -luring -lm -pthread
+LDLIBS := -lseccomp -lZydis -lz -llzma -lzstd -llz4 -lbz2 -luring -lm -pthread
 
 SRC  := $(shell find src -name '*.c' | LC_ALL=C sort)
 LIB  := $(filter-out src/cli/% src/helper/%,$(SRC))

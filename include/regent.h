@@ -55,6 +55,8 @@ struct regent_config {
 	int perf_map;			/* 1: name translations for perf in /tmp/perf-PID.map */
 	const char *const *policies;	/* shipped profiles or files, in order; NULL-terminated; NULL: "default" */
 	const char *const *policy_rules;	/* single rules above them; NULL-terminated; NULL: none */
+	int sandbox;			/* 1: regent_open and regent_start close this process off for good: no files by
+					   name, no sockets, no programs; descriptors that are not close-on-exec are closed */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \

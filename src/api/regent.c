@@ -8,6 +8,7 @@
 #include "cpu/sysreg.h"
 #include "host/code_log.h"
 #include "host/log.h"
+#include "host/sandbox.h"
 #include "host/serial.h"
 #include "host/terminal.h"
 #include "machine/boot.h"
@@ -36,6 +37,8 @@ struct regent_vm {
 	const char *engine;
 	struct timespec start, end;
 	struct register_ask ask;
+	bool sandboxed;
+	struct sandbox_config sandbox;	/* socket_path points into gdb_where */
 	bool started, ended;
 	int failure;			/* -REGENT_E_*, under vm->lock once started */
 	char error[ERROR_MAX];
@@ -237,6 +240,10 @@ console_fds(struct regent_vm *v, const struct regent_config *cfg, struct serial_
 	case REGENT_SERIAL_fd:
 		s->in_fd = cfg->serial_in;
 		s->out_fd = cfg->serial_out;
+		if (cfg->sandbox) {		/* which closes what was inherited */
+			fcntl(s->in_fd, F_SETFD, FD_CLOEXEC);
+			fcntl(s->out_fd, F_SETFD, FD_CLOEXEC);
+		}
 		snprintf(v->serial_name, sizeof(v->serial_name), "descriptor %d", cfg->serial_out);
 		return 0;
 	case REGENT_SERIAL_file:
@@ -374,6 +381,25 @@ guest_load(struct regent_vm *v, const struct regent_config *given)
 	return rc;
 }
 
+/* Everything that has a name is open; threads come after this. */
+static void
+sandbox_begin(struct regent_vm *v, const struct regent_config *cfg)
+{
+	struct sandbox_config *s = &v->sandbox;
+	bool unix_socket = v->gdb_where != NULL && strncmp(v->gdb_where, "unix:", 5) == 0;
+
+	v->sandboxed = cfg->sandbox != 0;
+	if (!v->sandboxed)
+		return;
+	s->roles = SANDBOX_all | (v->terminal != NULL ? SANDBOX_terminal : 0) | (v->gdb_where != NULL ? SANDBOX_gdb : 0) |
+		((cfg->disks != NULL && cfg->disks[0] != NULL) || cfg->image != NULL ? SANDBOX_disk : 0) |
+		(cfg->nets != NULL && cfg->nets[0] != NULL ? SANDBOX_net : 0) |
+		(strcmp(v->engine, "kvm") == 0 ? SANDBOX_kvm : 0);
+	s->socket_path = unix_socket ? v->gdb_where + 5 : NULL;
+	s->keep_net = v->gdb_where != NULL && !unix_socket;
+	sandbox_prepare(s);
+}
+
 int
 regent_open(struct regent_vm **vm, const struct regent_config *given)
 {
@@ -409,6 +435,7 @@ regent_open(struct regent_vm **vm, const struct regent_config *given)
 		regent_close(v);
 		return rc;
 	}
+	sandbox_begin(v, &cfg);
 	*vm = v;
 	return 0;
 }
@@ -422,6 +449,27 @@ start_fail(struct regent_vm *v, int code, const char *what)
 		snprintf(v->error, sizeof(v->error), "%s", what);
 	v->failure = -code;
 	return -code;
+}
+
+/* The vCPUs' threads stand still until the filter is there. */
+static int
+start_closed(struct regent_vm *v)
+{
+	struct vm *vm = v->vm;
+	bool debugged = vm->pause;
+	int rc;
+
+	vm->pause = true;
+	if (vm_start(vm) != 0)
+		return start_fail(v, REGENT_E_host, NULL);
+	if ((rc = sandbox_close(&v->sandbox)) != 0) {
+		snprintf(v->error, sizeof(v->error), "sandbox: %s; choose --no-sandbox to go without", strerror(errno));
+		vm_request_end(vm, VM_failed);
+		return start_fail(v, REGENT_E_host, NULL);
+	}
+	if (!debugged)
+		vm_resume(vm);
+	return 0;
 }
 
 int
@@ -440,6 +488,8 @@ regent_start(struct regent_vm *v)
 	v->started = true;
 	if (v->serial != NULL && serial_start(v->serial) != 0)
 		return start_fail(v, REGENT_E_host, "cannot start the threads of the serial port");
+	if (v->sandboxed)
+		return start_closed(v);
 	if (vm_start(v->vm) != 0)
 		return start_fail(v, REGENT_E_host, NULL);
 	return 0;

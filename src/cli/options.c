@@ -38,7 +38,8 @@ enum option_id {
 	OPT_policy_rule,
 	OPT_trace_regs,
 	OPT_trace_file,
-	OPT_trace_format
+	OPT_trace_format,
+	OPT_no_sandbox
 };
 
 static const struct option options[] = {
@@ -73,6 +74,7 @@ static const struct option options[] = {
 	{ "trace-regs",  required_argument, NULL, OPT_trace_regs  },
 	{ "trace-file",  required_argument, NULL, OPT_trace_file  },
 	{ "trace-format", required_argument, NULL, OPT_trace_format },
+	{ "no-sandbox",  no_argument,       NULL, OPT_no_sandbox  },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -236,6 +238,9 @@ parse_option(struct options *q, int c)
 		if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
 			return cli_fail(STATUS_usage, "--trace-format %s: unknown; choose text or json", optarg);
 		q->trace_json = strcmp(optarg, "json") == 0;
+		return 0;
+	case OPT_no_sandbox:
+		q->no_sandbox = true;
 		return 0;
 	case OPT_engines:
 		q->engines = optarg;

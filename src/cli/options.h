@@ -15,7 +15,7 @@ struct options {
 	const char *policies[POLICIES_MAX + 1], *policy_rules[POLICIES_MAX + 1];
 	unsigned npolicies, npolicy_rules;
 	const char *trace_regs, *trace_file;	/* run: NULL: none */
-	bool trace_json;
+	bool trace_json, no_sandbox;
 	enum stats_form stats;
 	const char *engines;			/* lockstep: "REFERENCE,TEST" */
 	uint64_t limit, compare_memory;		/* lockstep: instructions */

@@ -32,10 +32,11 @@ const char help_run[] =
     "  --bt-cache SIZE       the translator's code cache\n"
     "  --trace blocks[=FILE] print each block that the translator writes, with disassembly\n"
     "  --perf-map            name translated code for perf, in /tmp/perf-PID.map\n"
-    "  --policy POLICY       register policy: a shipped profile (`regent policy list`) or a file; may be repeated\n"
+    "  --policy POLICY       register policy: a profile (`regent policy list`) or file; may be repeated\n"
     "  --policy-rule 'RULE'  one rule above them; may be repeated\n"
     "  --trace-regs NAMES    write accesses to these registers to stderr: 'cr*,msr:*,idtr'\n"
     "  --trace-file FILE     ... to that file; --trace-format json for programs\n"
+    "  --no-sandbox          let the monitor keep its rights while the guest runs (to debug it)\n"
     "  --stats[=json]        at the end: instructions, exits by kind, seconds, MIPS\n"
     "  -v SUBSYSTEM=LEVEL    log to stderr; LEVEL off, error, warn, info, debug\n"
     "\nExit status: 0 the guest powered off, 2 wrong usage or unreadable input, 3 the guest reset or\n"
@@ -45,6 +46,9 @@ const char help_run[] =
  */
 
 static volatile sig_atomic_t signal_seen;
+static _Atomic bool run_is_over;
+
+enum { SIGNAL_OVER = SIGUSR1 };		/* to ourselves: run_is_over */
 
 static void
 signals_of_end(sigset_t *set)
@@ -63,8 +67,15 @@ signal_thread(void *vm)
 	int sig;
 
 	signals_of_end(&set);
-	while (sigwait(&set, &sig) != 0)
-		;
+	sigaddset(&set, SIGNAL_OVER);
+	for (;;) {
+		if (sigwait(&set, &sig) != 0)
+			continue;
+		if (sig != SIGNAL_OVER)
+			break;
+		if (run_is_over)
+			return NULL;
+	}
 	signal_seen = sig;
 	regent_stop(vm);
 	return NULL;
@@ -109,15 +120,14 @@ status_of_end(struct regent_vm *vm, enum regent_end end)
 }
 
 static int
-run_machine(struct regent_vm *vm, const struct options *q)
+run_machine(struct regent_vm *vm, const struct options *q, struct trace_writer *trace)
 {
 	enum regent_end end;
 	pthread_t waiter;
 	int err, status;
-	struct trace_writer *trace = trace_writer_open(vm, q, &status);
 	bool waiting;
 
-	if (status != STATUS_ok)
+	if ((status = trace_writer_start(trace, vm, q)) != STATUS_ok)
 		return status;
 	waiting = pthread_create(&waiter, NULL, signal_thread, vm) == 0;
 
@@ -126,10 +136,11 @@ run_machine(struct regent_vm *vm, const struct options *q)
 	else
 		end = regent_wait(vm), status = status_of_end(vm, end);
 	if (waiting) {
-		pthread_cancel(waiter);
+		run_is_over = true;
+		pthread_kill(waiter, SIGNAL_OVER);
 		pthread_join(waiter, NULL);
 	}
-	if ((err = trace_writer_close(trace)) != STATUS_ok && status == STATUS_ok)
+	if ((err = trace_writer_finish(trace)) != STATUS_ok && status == STATUS_ok)
 		status = err;
 	if (q->stats != STATS_none)
 		stats_print(vm, q->stats);
@@ -140,6 +151,7 @@ int
 cli_run(int argc, char **argv)
 {
 	struct options q = OPTIONS_INIT;
+	struct trace_writer *trace;
 	struct regent_vm *vm;
 	sigset_t set;
 	int err, status;
@@ -147,10 +159,17 @@ cli_run(int argc, char **argv)
 	if ((status = options_parse(&q, "run", argc, argv)) != 0)
 		return status;
 	signals_of_end(&set);
+	sigaddset(&set, SIGNAL_OVER);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	if ((err = regent_open(&vm, &q.cfg)) != 0)
+	if ((status = trace_writer_open(&trace, &q)) != 0)
+		return status;
+	q.cfg.sandbox = !q.no_sandbox;
+	if ((err = regent_open(&vm, &q.cfg)) != 0) {
+		trace_writer_close(trace);
 		return cli_fail(cli_status(err), "%s", regent_open_error());
-	status = run_machine(vm, &q);
+	}
+	status = run_machine(vm, &q, trace);
+	trace_writer_close(trace);
 	regent_close(vm);
 	signal_pass_on();
 	return status;

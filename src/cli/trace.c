@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@ struct trace_writer {
 	FILE *out;		/* owned unless it is stderr */
 	const char *name;
 	pthread_t thread;
+	bool started;
+	char buffer[BUFSIZ];
 	uint64_t next;
 	int json;
 	_Atomic int stop;
@@ -50,60 +53,66 @@ writer_thread(void *arg)
 	return NULL;
 }
 
-static int
-begin(struct trace_writer *w, const struct options *q)
+int
+trace_writer_open(struct trace_writer **out, const struct options *q)
 {
-	int err;
+	struct trace_writer *w = NULL;
 
+	*out = NULL;
+	if (q->trace_regs == NULL && q->trace_file == NULL)
+		return STATUS_ok;
+	if ((w = calloc(1, sizeof(*w))) == NULL)
+		return cli_fail(STATUS_monitor, "--trace-regs: no memory");
 	w->name = q->trace_file != NULL ? q->trace_file : "standard error";
 	w->out = q->trace_file != NULL ? fopen(q->trace_file, "we") : stderr;
-	if (w->out == NULL)
+	if (w->out == NULL) {
+		free(w);
 		return cli_fail(STATUS_usage, "--trace-file: cannot open %s: %s; name a file that you may write",
 			q->trace_file, strerror(errno));
-	if ((err = regent_trace(w->vm, q->trace_regs != NULL ? q->trace_regs : "")) != 0)
-		return cli_fail(cli_status(err), "--trace-regs %s", regent_trace_error());
-	if (pthread_create(&w->thread, NULL, writer_thread, w) != 0)
-		return cli_fail(STATUS_monitor, "--trace-regs: cannot start its thread");
-	return 0;
-}
-
-struct trace_writer *
-trace_writer_open(struct regent_vm *vm, const struct options *q, int *status)
-{
-	struct trace_writer *w;
-
-	*status = 0;
-	if (q->trace_regs == NULL && q->trace_file == NULL)
-		return NULL;
-	if ((w = calloc(1, sizeof(*w))) == NULL) {
-		*status = cli_fail(STATUS_monitor, "--trace-regs: no memory");
-		return NULL;
 	}
-	w->vm = vm;
+	if (w->out != stderr)	/* stdio would ask the file for its block size */
+		setvbuf(w->out, w->buffer, _IOFBF, sizeof(w->buffer));
 	w->json = q->trace_json;
-	if ((*status = begin(w, q)) == 0)
-		return w;
-	if (w->out != NULL && w->out != stderr)
-		fclose(w->out);
-	free(w);
-	return NULL;
+	*out = w;
+	return STATUS_ok;
 }
 
 int
-trace_writer_close(struct trace_writer *w)
+trace_writer_start(struct trace_writer *w, struct regent_vm *vm, const struct options *q)
 {
-	int bad, status = STATUS_ok;
+	int err;
 
 	if (w == NULL)
 		return STATUS_ok;
+	w->vm = vm;
+	if ((err = regent_trace(vm, q->trace_regs != NULL ? q->trace_regs : "")) != 0)
+		return cli_fail(cli_status(err), "--trace-regs %s", regent_trace_error());
+	if (pthread_create(&w->thread, NULL, writer_thread, w) != 0)
+		return cli_fail(STATUS_monitor, "--trace-regs: cannot start its thread");
+	w->started = true;
+	return STATUS_ok;
+}
+
+int
+trace_writer_finish(struct trace_writer *w)
+{
+	if (w == NULL || !w->started)
+		return STATUS_ok;
 	w->stop = 1;
 	pthread_join(w->thread, NULL);
+	w->started = false;
 	write_all(w);
-	bad = ferror(w->out);
+	if (!ferror(w->out))
+		return STATUS_ok;
+	return cli_fail(STATUS_usage, "--trace-file: cannot write to %s; make room there or name another file", w->name);
+}
+
+void
+trace_writer_close(struct trace_writer *w)
+{
+	if (w == NULL)
+		return;
 	if (w->out != stderr)
-		bad |= fclose(w->out);
-	if (bad)
-		status = cli_fail(STATUS_usage, "--trace-file: cannot write to %s; make room there or name another file", w->name);
+		fclose(w->out);
 	free(w);
-	return status;
 }

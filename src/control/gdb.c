@@ -9,6 +9,7 @@
 #include "control/gdb_regs.h"
 #include "cpu/access.h"
 #include "cpu/debug.h"
+#include "host/leftover.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -30,7 +31,7 @@ struct gdb {
 	struct gdb_regs regs;
 	int listen_fd, fd;		/* fd -1: nobody connected */
 	int stopped_fd, quit_fd;	/* eventfds: a vCPU stopped; gdb_close */
-	char path[108];			/* socket to remove, or "" */
+	struct leftover *socket;	/* owned: removes a Unix socket; or NULL */
 	pthread_t thread;
 	bool running;			/* gdb let the VM go and waits for a stop */
 	bool no_ack, physical;
@@ -639,7 +640,10 @@ listen_unix(struct gdb *g, const char *path)
 	g->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (g->listen_fd < 0 || bind(g->listen_fd, (struct sockaddr *)&a, sizeof(a)) != 0)
 		return -1;
-	snprintf(g->path, sizeof(g->path), "%s", path);
+	if ((g->socket = leftover_open(path)) == NULL) {
+		unlink(path);
+		return -1;
+	}
 	return listen(g->listen_fd, 1);
 }
 
@@ -686,8 +690,7 @@ gdb_free(struct gdb *g)
 	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	if (g->path[0] != '\0')
-		unlink(g->path);
+	leftover_close(g->socket);
 	gdb_regs_close(&g->regs);
 	for (unsigned i = 0; i < g->vm->cpus; i++)
 		g->vm->vcpu[i]->cpu.debug = NULL;

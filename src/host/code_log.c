@@ -41,7 +41,11 @@ trace_open(struct code_log *l, const char *trace, bool *usage, char *err, size_t
 	}
 	*usage = false;
 	l->trace = *path == '\0' ? stderr : file_open(path + 1, 0);
-	return l->trace != NULL ? 0 : fail(err, size, path + 1);
+	if (l->trace == NULL)
+		return fail(err, size, path + 1);
+	if (l->trace != stderr)
+		setvbuf(l->trace, l->trace_buffer, _IOFBF, sizeof(l->trace_buffer));
+	return 0;
 }
 
 int
@@ -62,7 +66,7 @@ code_log_open(struct code_log *l, const char *trace, bool perf_map, bool *usage,
 		code_log_close(l);
 		return -1;
 	}
-	setvbuf(l->perf, NULL, _IOLBF, 0);	/* perf may look at any time */
+	setvbuf(l->perf, l->perf_buffer, _IOLBF, sizeof(l->perf_buffer));	/* perf may look at any time */
 	return 0;
 }
 

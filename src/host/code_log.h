@@ -8,6 +8,8 @@
 struct code_log {
 	FILE *trace;		/* owned unless it is stderr; NULL: nobody asked */
 	FILE *perf;		/* owned: the map that perf looks for; NULL: nobody asked */
+	/* Their buffers: stdio would ask the file for its block size, which a sandbox does not let it. */
+	char trace_buffer[4096], perf_buffer[4096];
 };
 
 /* trace: "blocks" (to stderr) or "blocks=FILE", NULL: none. 0, or -1 with the reason in err; usage:

@@ -2,6 +2,7 @@
 /* host/terminal.c - raw mode, its guardian, and the Ctrl-A keys. */
 #include "host/terminal.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -59,7 +60,7 @@ terminal_open(int fd)
 	if (!isatty(fd) || tcgetpgrp(fd) != getpgrp() || (t = calloc(1, sizeof(*t))) == NULL)
 		return NULL;
 	t->fd = fd;
-	if (tcgetattr(fd, &t->saved) != 0 || pipe(p) != 0) {
+	if (tcgetattr(fd, &t->saved) != 0 || pipe2(p, O_CLOEXEC) != 0) {
 		free(t);
 		return NULL;
 	}

@@ -77,6 +77,7 @@ size_t fpu_stub(uint8_t *p, const struct insn *in, const struct fpu_op *op);
 
 /* fpu_cache.c: the shape of an instruction, made when new. NULL: none of ours. It stays where it is and
  * may be kept, unless its key is 0 (the table is full: good until the next look-up). */
+bool fpu_cache_open(void);	/* the memory for its code; false: there is none */
 const struct fpu_op *fpu_lookup(const struct cpu *c, const struct insn *in);
 
 /* fpu.c: may the instruction run now? #UD, #NM, #MF. */

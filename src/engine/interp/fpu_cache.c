@@ -79,8 +79,6 @@ make_spare(const struct cpu *c, const struct insn *in)
 	unsigned a, b, cx, d;
 	size_t used;
 
-	if (spare_code.rw == NULL && code_map_open(&spare_code, FPU_STUB_MAX) != 0)
-		return NULL;
 	if (!make(&spare_op, c, in, &spare_code, 0, &used))
 		return NULL;
 	__cpuid(0, a, b, cx, d);	/* serialize: old code of this place may have been fetched */
@@ -112,12 +110,14 @@ make_new(const struct cpu *c, const struct insn *in, uint64_t key)
 	return op;
 }
 
-/* False: the host gives no memory. */
-static bool
-start(void)
+/* False: the host gives no memory. At open: a machine that runs may make nothing executable any more. */
+bool
+fpu_cache_open(void)
 {
 	pthread_mutex_lock(&lock);
-	if (code.rw == NULL && code_map_open(&code, CODE_SIZE) == 0) {
+	if (spare_code.rw == NULL)
+		code_map_open(&spare_code, FPU_STUB_MAX);
+	if (spare_code.rw != NULL && code.rw == NULL && code_map_open(&code, CODE_SIZE) == 0) {
 		fpu_keymask_init();
 		atomic_store(&ready, true);
 	}
@@ -132,7 +132,7 @@ fpu_lookup(const struct cpu *c, const struct insn *in)
 	uint64_t key;
 	unsigned i;
 
-	if (!atomic_load_explicit(&ready, memory_order_acquire) && !start())
+	if (!atomic_load_explicit(&ready, memory_order_acquire) && !fpu_cache_open())
 		return NULL;
 	key = shape_key(c, in);
 	i = slot_of(key);

@@ -4,9 +4,11 @@
  *	find block -> run it -> run_code -> (deliver fault | leave) -> find block ...
  */
 #include "engine/engine.h"
+#include "engine/interp/fpu.h"
 #include "engine/interp/iop.h"
 #include "engine/interp/watch.h"
 #include "cpu/cpuid.h"
+#include "regent.h"
 
 /* Everything that is worked out from the register file and may have changed. */
 static void
@@ -236,7 +238,7 @@ interp_step(struct cpu *c, struct vexit *x)
 static int
 interp_open(struct cpu *c)
 {
-	return interp_blocks_open(c);
+	return fpu_cache_open() ? interp_blocks_open(c) : -REGENT_E_memory;
 }
 
 static int
