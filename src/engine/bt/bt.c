@@ -282,7 +282,8 @@ run(struct cpu *c, struct vexit *x)
 	for (;; first = false) {
 		if (bt->written || atomic_load_explicit(&c->attention, memory_order_acquire) != 0)
 			attend(bt);
-		if (first ? atomic_load(&c->attention) != 0 : wants_out(c))
+		/* Between an instruction that the host refused, with its mark in MXCSR, and its other try nobody looks. */
+		if (first ? atomic_load(&c->attention) != 0 : !step && wants_out(c))
 			break;
 		m = bt_mode_of(c);
 		entry = NULL;
