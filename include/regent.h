@@ -57,6 +57,7 @@ struct regent_config {
 	const char *const *policy_rules;	/* single rules above them; NULL-terminated; NULL: none */
 	int sandbox;			/* 1: regent_open and regent_start close this process off for good: no files by
 					   name, no sockets, no programs; descriptors that are not close-on-exec are closed */
+	const char *irqchip;		/* "kernel", "board": whose interrupt controllers and PIT (engine kvm); NULL: auto */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \
@@ -75,6 +76,10 @@ const char *regent_open_error(void);
 const char *regent_error(const struct regent_vm *vm);
 void regent_close(struct regent_vm *vm);	/* NULL is fine; stops a running VM */
 
+/* Which engine it is and why, one line "bt (/dev/kvm: ...)"; NULL: it was asked for by name. */
+const char *regent_engine_choice(const struct regent_vm *vm);
+/* Whether the engine, not the guest or its devices, made the VM fail. */
+int regent_engine_failed(const struct regent_vm *vm);
 int regent_failure(const struct regent_vm *vm);	/* REGENT_END_failed: the error, as -REGENT_E_* */
 
 int regent_start(struct regent_vm *vm);
@@ -156,6 +161,18 @@ struct regent_stats {
 	struct { const char *name; uint64_t count; } counters[128];
 };
 int regent_stats(struct regent_vm *vm, struct regent_stats *st);
+
+/* What decides about engines on this host, a row each: what is looked at, how it is, and what to do about
+ * it ("" when nothing is to be done). 0 behind the last. */
+struct regent_finding {
+	size_t size;			/* sizeof(struct regent_finding) */
+	int ok;				/* 1 good, 0 in the way of an engine, -1 a matter of speed or features only */
+	char what[64], how[160], remedy[160];
+};
+int regent_doctor(unsigned n, struct regent_finding *f);
+/* Every register of a processor of that engine and model (NULL: the default) after RESET, as the engine
+ * gives it back; regent_reg_count() values. 0 or negative, with regent_open_error(). */
+int regent_reset_state(const char *engine, const char *model, uint64_t *values);
 
 /* The same guest on two engines (one vCPU, time counted in instructions, no input), registers compared at
  * every block boundary of the second and RAM every memory_every instructions (0: at the end). */

@@ -35,6 +35,7 @@ struct regent_vm {
 	char *gdb_where;		/* owned */
 	struct code_log code_log;
 	const char *engine;
+	char choice[ERROR_MAX];		/* how "auto" came to it; "": it was asked for */
 	struct timespec start, end;
 	struct register_ask ask;
 	bool sandboxed;
@@ -209,16 +210,51 @@ config_check(const struct regent_config *cfg)
 	return 0;
 }
 
+/* Whether only a software engine has this CPU model; a model that nobody has is found out later. */
+static bool
+needs_software(const char *spec)
+{
+	char err[ERROR_MAX], lost[ERROR_MAX];
+	struct cpu_model m;
+
+	return cpu_model_make(&m, spec, false, err, sizeof(err), lost, sizeof(lost)) != 0;
+}
+
+/* "auto" is kvm where it can run an unmodified kernel, else what is best without; choice gets why. */
+static const char *
+engine_auto(const struct regent_config *cfg, char *choice, size_t size)
+{
+	const char *other = regent_engine_name(0);
+	struct kvm_answer kvm;
+
+	if (cfg->counted_clock)
+		snprintf(choice, size, "%s (a counted clock needs a software engine)", other);
+	else if (needs_software(cfg->cpu))
+		snprintf(choice, size, "%s (CPU model %.64s needs a software engine)", other, cfg->cpu);
+	else if (cfg->trace != NULL || cfg->perf_map)
+		snprintf(choice, size, "%s (it is the translator that is to be watched)", other);
+	else if (kvm_usable(&kvm) != 0)
+		snprintf(choice, size, "%s (/dev/kvm: %s)", other, kvm.why);
+	else {
+		snprintf(choice, size, "kvm (/dev/kvm runs unmodified kernels)");
+		other = "kvm";
+	}
+	return other;
+}
+
 static int
-engine_choose(const struct regent_config *cfg, const struct engine **engine)
+engine_choose(const struct regent_config *cfg, const struct engine **engine, char *choice, size_t size)
 {
 	const char *name = cfg->engine != NULL ? cfg->engine : "auto";
 
+	choice[0] = '\0';
 	if (strcmp(name, "auto") == 0)
-		name = regent_engine_name(0);
+		name = engine_auto(cfg, choice, size);
 	if ((*engine = engine_by_name(name)) == NULL)
 		return regent_open_fail(REGENT_E_engine, "--engine",
 					"is not built in; see `regent cpus` for what is");
+	if (cfg->irqchip != NULL && strcmp(cfg->irqchip, "board") != 0 && strcmp(cfg->irqchip, "kernel") != 0)
+		return regent_open_fail(REGENT_E_usage, "--irqchip", "is unknown; choose kernel or board");
 	return 0;
 }
 
@@ -289,6 +325,7 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 				.cpu_spec = cfg->cpu,
 				.code_cache = cfg->bt_cache,
 				.code_log = v->code_log.trace != NULL || v->code_log.perf != NULL ? &v->code_log : NULL,
+				.kernel_chips = cfg->irqchip == NULL || strcmp(cfg->irqchip, "kernel") == 0,
 				.counted_clock = cfg->counted_clock != 0,
 				.policy = policy };
 	struct machine_config mc = { .test_device = cfg->test_device != 0,
@@ -307,7 +344,8 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 		mc.serial.ctx = v;
 	}
 	if ((v->vm = vm_open(&vc, err, sizeof(err))) == NULL)
-		return regent_open_fail(REGENT_E_memory, "--memory, --cpus", err);
+		return strncmp(err, "engine ", 7) == 0 ? regent_open_fail(REGENT_E_engine, "--engine", err)
+		       : regent_open_fail(REGENT_E_memory, "--memory, --cpus", err);
 	if (v->vm->lost[0] != '\0')
 		LOG(cpu, warn, "this host lacks what the CPU model has: %s", v->vm->lost);
 	if (machine_build(v->vm, &mc, err, sizeof(err)) != 0)
@@ -354,12 +392,16 @@ kernel_load(struct regent_vm *v, const struct regent_config *cfg)
 				  .protocol = cfg->boot,
 				  .rsdp = machine_rsdp(v->vm),
 				  .map = map };
+	char err[ERROR_MAX - 64];
 	int rc;
 
 	bc.nmap = machine_memory_map(v->vm, map);
 	if ((rc = boot_load(v->vm, &bc, open_error, sizeof(open_error))) != 0)
 		return rc;
-	machine_firmware(v->vm);
+	if (machine_firmware(v->vm) != 0)
+		return regent_open_fail(REGENT_E_engine, "--engine", engine_why());
+	if (vm_ready(v->vm, err, sizeof(err)) != 0)
+		return regent_open_fail(REGENT_E_engine, "--engine", err);
 	return 0;
 }
 
@@ -400,20 +442,14 @@ sandbox_begin(struct regent_vm *v, const struct regent_config *cfg)
 	sandbox_prepare(s);
 }
 
-int
-regent_open(struct regent_vm **vm, const struct regent_config *given)
+static int
+open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct engine *engine, const char *choice)
 {
-	struct regent_config cfg = REGENT_CONFIG_INIT;
-	const struct engine *engine;
 	struct policy *policy;
 	struct regent_vm *v;
 	int rc;
 
-	*vm = NULL;
-	memcpy(&cfg, given, given->size < sizeof(cfg) ? given->size : sizeof(cfg));
-	if ((rc = config_check(&cfg)) != 0 || (rc = engine_choose(&cfg, &engine)) != 0)
-		return rc;
-	if ((policy = policy_of_config(&cfg, &rc)) == NULL)
+	if ((policy = policy_of_config(cfg, &rc)) == NULL)
 		return rc;
 	if ((rc = policy_suits(policy, engine->name)) != 0) {
 		policy_free(policy);
@@ -425,19 +461,53 @@ regent_open(struct regent_vm **vm, const struct regent_config *given)
 	}
 	v->serial_file = -1;
 	v->engine = engine->name;
-	v->gdb_where = cfg.gdb != NULL ? strdup(cfg.gdb) : NULL;
-	if ((rc = console_open(v, &cfg)) != 0 || (rc = tools_open(v, &cfg)) != 0) {
+	snprintf(v->choice, sizeof(v->choice), "%s", choice);
+	v->gdb_where = cfg->gdb != NULL ? strdup(cfg->gdb) : NULL;
+	if ((rc = console_open(v, cfg)) != 0 || (rc = tools_open(v, cfg)) != 0) {
 		policy_free(policy);
 		regent_close(v);
 		return rc;
 	}
-	if ((rc = machine_open(v, &cfg, engine, policy)) != 0 || (rc = guest_load(v, &cfg)) != 0) {
+	if ((rc = machine_open(v, cfg, engine, policy)) != 0 || (rc = guest_load(v, cfg)) != 0) {
 		regent_close(v);
 		return rc;
 	}
 	sandbox_begin(v, &cfg);
 	*vm = v;
 	return 0;
+}
+
+int
+regent_open(struct regent_vm **vm, const struct regent_config *given)
+{
+	struct regent_config cfg = REGENT_CONFIG_INIT;
+	const struct engine *engine;
+	char choice[ERROR_MAX];
+	int rc;
+
+	*vm = NULL;
+	memcpy(&cfg, given, given->size < sizeof(cfg) ? given->size : sizeof(cfg));
+	if ((rc = config_check(&cfg)) != 0 || (rc = engine_choose(&cfg, &engine, choice, sizeof(choice))) != 0)
+		return rc;
+	rc = open_with(vm, &cfg, engine, choice);
+	if (rc == -REGENT_E_engine && choice[0] != '\0' && engine == &kvm_engine) {
+		/* Nothing has run: what the kernel refused, the translator does. */
+		snprintf(choice, sizeof(choice), "%s (/dev/kvm: %.300s)", regent_engine_name(0), engine_why());
+		rc = open_with(vm, &cfg, engine_by_name(regent_engine_name(0)), choice);
+	}
+	return rc;
+}
+
+const char *
+regent_engine_choice(const struct regent_vm *v)
+{
+	return v->choice[0] != '\0' ? v->choice : NULL;
+}
+
+int
+regent_engine_failed(const struct regent_vm *v)
+{
+	return v->vm->end == VM_failed && v->error[0] == '\0';
 }
 
 /* ---- running ---- */
@@ -523,7 +593,7 @@ regent_wait(struct regent_vm *v)
 	if (v->failure != 0)
 		return REGENT_END_failed;
 	if (end == VM_failed)
-		v->failure = -REGENT_E_internal;
+		v->failure = strcmp(v->engine, "kvm") == 0 ? -REGENT_E_host : -REGENT_E_internal;
 	return (enum regent_end)end;
 }
 _Static_assert(REGENT_END_running == (int)VM_running && REGENT_END_failed == (int)VM_failed &&
@@ -626,7 +696,7 @@ regent_reg_get(struct regent_vm *v, unsigned cpu, unsigned id, uint64_t *val)
 	if (vc == NULL)
 		return rc;
 	c = &vc->cpu;
-	if (id == REG_cr8)
+	if (id == REG_cr8 && !c->kernel_chips)
 		*val = c->ops->tpr_get(c);
 	else if (id == REG_ia32_tsc)
 		*val = c->ops->tsc(c);
@@ -643,6 +713,9 @@ regent_reg_set(struct regent_vm *v, unsigned cpu, unsigned id, uint64_t val)
 
 	if (vc == NULL)
 		return rc;
+	if (vc->engine->fetch(&vc->cpu, GROUP_ALL & ~(vc->cpu.valid | vc->cpu.dirty)) != 0)
+		return -REGENT_E_host;
+	vc->cpu.valid = GROUP_ALL;
 	if (reg_guest_write(&vc->cpu, (int)id, val) != OK)
 		return -REGENT_E_usage;
 	vc->cpu.dirty |= GROUP_BIT(reg_desc[id].group);

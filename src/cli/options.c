@@ -25,6 +25,7 @@ enum option_id {
 	OPT_bt_cache,
 	OPT_trace,
 	OPT_perf_map,
+	OPT_irqchip,
 	OPT_stats,
 	OPT_counted_clock,
 	OPT_engines,
@@ -60,6 +61,7 @@ static const struct option options[] = {
 	{ "bt-cache",    required_argument, NULL, OPT_bt_cache    },
 	{ "trace",       required_argument, NULL, OPT_trace       },
 	{ "perf-map",    no_argument,       NULL, OPT_perf_map    },
+	{ "irqchip",     required_argument, NULL, OPT_irqchip     },
 	{ "stats",       optional_argument, NULL, OPT_stats       },
 	{ "counted-clock", no_argument,     NULL, OPT_counted_clock },
 	{ "engines",     required_argument, NULL, OPT_engines     },
@@ -211,6 +213,9 @@ parse_option(struct options *q, int c)
 		return parse_sized("--bt-cache", &cfg->bt_cache, true, "64M");
 	case OPT_trace:
 		cfg->trace = optarg;
+		return 0;
+	case OPT_irqchip:
+		cfg->irqchip = optarg;
 		return 0;
 	case OPT_perf_map:
 		cfg->perf_map = 1;

@@ -2,6 +2,7 @@
 /* cli/run.c - `regent run`: options in, a machine that runs, an exit status out. */
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/state.h"
 #include "cli/stats.h"
 #include "cli/trace.h"
 #include <pthread.h>
@@ -100,6 +101,8 @@ signal_pass_on(void)
 static int
 status_of_end(struct regent_vm *vm, enum regent_end end)
 {
+	int status;
+
 	switch (end) {
 	case REGENT_END_poweroff:
 	case REGENT_END_stopped:
@@ -116,7 +119,10 @@ status_of_end(struct regent_vm *vm, enum regent_end end)
 	case REGENT_END_running:
 		break;
 	}
-	return cli_fail(cli_status(regent_failure(vm)), "%s", regent_error(vm));
+	status = cli_fail(cli_status(regent_failure(vm)), "%s", regent_error(vm));
+	if (regent_engine_failed(vm))
+		state_print(vm);
+	return status;
 }
 
 static int
@@ -168,6 +174,8 @@ cli_run(int argc, char **argv)
 		trace_writer_close(trace);
 		return cli_fail(cli_status(err), "%s", regent_open_error());
 	}
+	if (regent_engine_choice(vm) != NULL)
+		fprintf(stderr, "regent: engine %s\n", regent_engine_choice(vm));
 	status = run_machine(vm, &q, trace);
 	trace_writer_close(trace);
 	regent_close(vm);

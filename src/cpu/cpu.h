@@ -51,7 +51,8 @@ enum attention {
 };
 
 enum activity { ACTIVITY_run, ACTIVITY_hlt, ACTIVITY_wait_sipi, ACTIVITY_shutdown };
-enum interruptibility { SHADOW_sti = 1 << 0, SHADOW_mov_ss = 1 << 1 };
+enum interruptibility { SHADOW_sti = 1 << 0, SHADOW_mov_ss = 1 << 1,
+	SHADOW_event = 1 << 2 /* an engine is about to deliver something (kvm) */ };
 
 /* One access to a port or to a physical address that is not RAM. */
 struct io {
@@ -163,6 +164,8 @@ struct cpu {
 	const struct cpu_model *model;
 	unsigned index;			/* 0 is the bootstrap processor; APIC id */
 	uint64_t code_cache;		/* bytes that an engine may use for translations; 0: as it likes */
+	bool kernel_chips;		/* before open: the engine may keep APICs, PICs and PIT in the host's
+					   kernel; after it: it does, HLT and IPIs included */
 
 	/* -- register policy (policy.h), by policy_adopt -- */
 	const struct policy *policy;	/* borrowed; NULL: none */

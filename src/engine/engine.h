@@ -32,10 +32,11 @@ struct engine {
 	const char *name;
 	const char *model;		/* its default CPU model; NULL: regent-v1 */
 	bool software;			/* may claim regent-bt-* models; policy enforced in full */
+	bool kernel_chips;		/* open heeds cpu->kernel_chips */
 	bool counts;			/* cpu->retired is complete without a counted clock, too */
 	/* Take out of a CPU model what this engine can't give; NULL: nothing. Before open. */
 	void (*limit)(struct cpu_model *m, char *lost, size_t lost_size);
-	int (*open)(struct cpu *c);	/* 0 or -REGENT_E_* */
+	int (*open)(struct cpu *c);	/* 0, or -1 with engine_why() or errno */
 	void (*close)(struct cpu *c);
 	int (*store)(struct cpu *c, uint32_t groups);
 	int (*fetch)(struct cpu *c, uint32_t groups);
@@ -49,7 +50,10 @@ struct engine {
 	 * between runs. NULL: nothing is kept. */
 	void (*forget)(struct cpu *c);
 	void (*kick)(struct cpu *c);	/* from any thread, after cpu_ask(); may be NULL */
-	/* Deliver cpu->fault (an NMI or external interrupt that can be taken now); NULL: cpu_deliver. */
+	/* Board and boot are done, nothing has run: the last place to refuse. NULL: always ready. */
+	int (*ready)(struct cpu *c);
+	/* Deliver cpu->fault (an external interrupt that can be taken now, or an NMI that may have to wait
+	 * in the engine); NULL: cpu_deliver, and NMIs wait in the register file. */
 	int (*inject)(struct cpu *c);
 	/* Fill out[0..max) with the engine's own counts, each name once; how many. Any thread: the
 	 * counts may be a little old. NULL: none. */
@@ -58,8 +62,16 @@ struct engine {
 
 extern const struct engine interp_engine, bt_engine, kvm_engine, script_engine;
 
-/* Can the host's /dev/kvm run an unmodified kernel? 0, or -1 with the reason in one line. */
-int kvm_usable(char *why, size_t size);
+/* Why an engine's last function on this thread failed: one line, with what to do; "": it did not say. */
+const char *engine_why(void);
+int engine_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));	/* says it; -1 */
+
+/* Can the host's /dev/kvm run an unmodified kernel? 0; or -1, and why not, what to do about it. */
+struct kvm_answer { char why[128], remedy[128]; };
+int kvm_usable(struct kvm_answer *a);
+/* What kvm_usable looks at, a row each, for `regent doctor`; false behind the last. */
+struct kvm_finding { const char *what; bool needed, has; };
+bool kvm_finding(unsigned n, struct kvm_finding *f);
 
 /* The engine of that name, or NULL. */
 const struct engine *engine_by_name(const char *name);

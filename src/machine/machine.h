@@ -62,8 +62,13 @@ unsigned machine_memory_map(const struct vm *vm, struct machine_range map[MACHIN
 uint64_t machine_rsdp(const struct vm *vm);	/* guest-physical address of the ACPI root pointer */
 
 /* What firmware leaves behind besides registers of the boot protocol: MTRRs (write-back default, the
- * PCI hole uncached) on every vCPU, virtual-wire LINT pins on the first. Before vm_start, after reset. */
-void machine_firmware(struct vm *vm);
+ * PCI hole uncached) on every vCPU, virtual-wire LINT pins on the first. Before vm_start, after reset.
+ * -1 when the engine refuses its share, with engine_why(). */
+int machine_firmware(struct vm *vm);
+
+/* Fill the board's interrupt controllers and PIT from the host kernel's, where those are at work: before
+ * their state is shown or saved. vCPUs stand still. 0, or -1 with engine_why(). */
+int machine_chips_fetch(struct vm *vm);
 
 /* A file in fw_cfg's directory; data is copied. -1: no room or name taken. */
 int machine_fw_file(struct vm *vm, const char *name, const void *data, size_t len);

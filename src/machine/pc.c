@@ -15,6 +15,7 @@
 #include "dev/testdev.h"
 #include "dev/uart.h"
 #include "machine/acpi.h"
+#include "machine/kernel_chips.h"
 #include "machine/smbios.h"
 #include "virtio/virtio.h"
 #include <stdio.h>
@@ -37,8 +38,18 @@ struct board {
 	struct dev *pic, *ioapic, *pm, *uart, *fwcfg, *testdev, *pci;	/* owned by the VM */
 	unsigned slot;			/* the last one that is taken */
 	uint64_t window;		/* where the next BAR goes */
+	struct kernel_chips kernel;	/* which of them have a counterpart in the host's kernel */
 	const char *failed;		/* the first part that could not be had */
 };
+
+/* The first vCPU, when the chips that are at work are the host kernel's; else NULL. */
+static struct cpu *
+kernel_cpu(const struct board *b)
+{
+	struct cpu *c = &b->vm->vcpu[0]->cpu;
+
+	return c->kernel_chips ? c : NULL;
+}
 
 /* ---- interrupts: each ISA line goes to both controllers; the timer's to IOAPIC pin 2 ---- */
 
@@ -47,6 +58,11 @@ gsi_changed(void *ctx, unsigned n, bool level)
 {
 	struct board *b = ctx;
 
+	if (kernel_cpu(b) != NULL) {
+		if (n != IRQ_TIMER)		/* that line is the kernel's PIT's */
+			kvm_line(kernel_cpu(b), n, level);
+		return;
+	}
 	if (n < ISA_IRQS)
 		pic_set(b->pic, n, level);
 	if (n != TIMER_PIN)
@@ -72,8 +88,14 @@ static int board_pic_ack(void *ctx) { return pic_ack(((struct board *)ctx)->pic)
 static void
 board_msi(void *ctx, uint64_t addr, uint32_t data)
 {
-	if (addr >> 20 == MACHINE_LAPIC_BASE >> 20)
-		apics_msi(&((struct board *)ctx)->apics, addr, data);
+	struct board *b = ctx;
+
+	if (addr >> 20 != MACHINE_LAPIC_BASE >> 20)
+		return;
+	if (kernel_cpu(b) != NULL)
+		kvm_msi(kernel_cpu(b), addr, data);
+	else
+		apics_msi(&b->apics, addr, data);
 }
 
 static void board_apic_eoi(void *ctx, uint8_t vector) { ioapic_eoi(((struct board *)ctx)->ioapic, vector); }
@@ -120,14 +142,20 @@ build_interrupts(struct board *b)
 
 	b->apics = (struct apics){ .clock = b->vm->clock, .pic_ack = board_pic_ack, .eoi = board_apic_eoi,
 		.ctx = b };
-	for (unsigned i = 0; i < b->vm->cpus; i++)
-		own(b, lapic_open(&b->apics, b->vm->vcpu[i]), "lapic");
+	for (unsigned i = 0; i < b->vm->cpus; i++) {
+		b->kernel.lapic[i] = own(b, lapic_open(&b->apics, b->vm->vcpu[i]), "lapic");
+		if (kernel_cpu(b) != NULL)
+			b->vm->vcpu[i]->apic_ops = NULL;	/* this one is a picture only */
+	}
 	gsi_wire(b);
 	b->pic = chip(b, pic_open(ph), "pic", PIC_MASTER, 2);
 	at_port(b, b->pic, PIC_SLAVE, 2);
 	at_port(b, b->pic, PIC_ELCR, 2);
 	b->ioapic = own(b, ioapic_open(&b->apics, MACHINE_IOAPIC_BASE, b->pin_line), "ioapic");
 	at_memory(b, b->ioapic, MACHINE_IOAPIC_BASE, IOAPIC_SIZE);
+	b->kernel.vm = b->vm;
+	b->kernel.pic = b->pic;
+	b->kernel.ioapic = b->ioapic;
 }
 
 static void
@@ -139,6 +167,7 @@ build_timers(struct board *b)
 	struct dev *pit = chip(b, pit_open(k, b->line[IRQ_TIMER]), "pit", PIT_BASE, PIT_PORTS);
 
 	at_port(b, pit, PIT_PORT_B, 1);
+	b->kernel.pit = pit;
 	chip(b, rtc_open(k, b->line[IRQ_RTC], mem), "rtc", RTC_BASE, RTC_PORTS);
 	b->pm = chip(b, acpi_pm_open(b->vm, b->line[IRQ_SCI]), "acpi-pm", ACPI_PM_BASE, ACPI_PM_PORTS);
 }
@@ -292,7 +321,12 @@ machine_power_button(struct vm *vm)
 void
 machine_nmi(struct vm *vm)
 {
-	apics_nmi(&lock(vm)->apics);
+	struct board *b = lock(vm);
+
+	if (kernel_cpu(b) == NULL)
+		apics_nmi(&b->apics);
+	for (unsigned i = 0; kernel_cpu(b) != NULL && i < vm->cpus; i++)
+		vcpu_kick(vm->vcpu[i], ATT_nmi);
 	unlock(vm);
 }
 
@@ -360,14 +394,28 @@ firmware_mtrrs(struct cpu *c)
 	c->dirty |= GROUP_BIT(GROUP_msr);
 }
 
-void
+int
+machine_chips_fetch(struct vm *vm)
+{
+	struct board *b = lock(vm);
+	int err = kernel_cpu(b) != NULL ? kernel_chips_fetch(&b->kernel) : 0;
+
+	unlock(vm);
+	return err;
+}
+
+int
 machine_firmware(struct vm *vm)
 {
 	struct board *b = lock(vm);
+	int err = 0;
 
 	for (unsigned i = 0; i < vm->cpus; i++) {
 		firmware_mtrrs(&vm->vcpu[i]->cpu);
 		lapic_firmware(b->apics.apic[i]);
 	}
+	if (kernel_cpu(b) != NULL)
+		err = kernel_chips_store(&b->kernel);
 	unlock(vm);
+	return err;
 }

@@ -226,6 +226,18 @@ static exit_fn *const exit_handler[EXIT__COUNT] = {
 
 /* ---- events ---- */
 
+/* Make these groups current in the register file; what was changed here already is. */
+static int
+vcpu_fetch(struct vcpu *vc, uint32_t groups)
+{
+	struct cpu *c = &vc->cpu;
+	int err = vc->engine->fetch(c, groups & ~(c->valid | c->dirty));
+
+	if (err == 0)
+		c->valid |= groups;
+	return err;
+}
+
 /* INIT: registers as the table says; wait for SIPI, but for the bootstrap processor. */
 static void
 vcpu_take_init(struct vcpu *vc)
@@ -240,6 +252,7 @@ vcpu_take_init(struct vcpu *vc)
 		if (vc->engine->forget != NULL)
 			vc->engine->forget(c);	/* its way back to CPL 3 must be seen */
 	}
+	vcpu_fetch(vc, GROUP_ALL);
 	reg_init(&c->r);
 	c->r.sipi_vector = sipi;
 	if (vc->apic_ops != NULL)
@@ -258,6 +271,7 @@ vcpu_take_sipi(struct vcpu *vc)
 
 	if (c->r.activity != ACTIVITY_wait_sipi)
 		return;
+	vcpu_fetch(vc, GROUP_BIT(GROUP_seg) | GROUP_BIT(GROUP_ip) | GROUP_BIT(GROUP_event));
 	c->r.cs = c->r.sipi_vector << (SIPI_SHIFT - 4);
 	c->r.cs_base = c->r.sipi_vector << SIPI_SHIFT;
 	c->r.rip = 0;
@@ -280,14 +294,25 @@ vcpu_inject(struct vcpu *vc, uint8_t kind, int vec)
 	return res == OK ? 0 : exit_down(vc, NULL);
 }
 
+/* An NMI arrives. An engine with an injection of its own keeps those that wait. */
+static void
+vcpu_take_nmi(struct vcpu *vc)
+{
+	if (vc->engine->inject != NULL)
+		vcpu_inject(vc, EVENT_nmi, VEC_nmi);
+	else
+		vc->cpu.r.nmi_pending = 1;
+}
+
 /* One NMI or interrupt, if it can be taken now; else note that a window is wanted. */
 static void
 vcpu_take_interrupt(struct vcpu *vc)
 {
 	struct cpu *c = &vc->cpu;
+	bool nmi = c->r.nmi_pending && vc->engine->inject == NULL;
 	int vec;
 
-	if (c->r.nmi_pending && !c->r.nmi_blocked && c->r.interruptibility == 0) {
+	if (nmi && !c->r.nmi_blocked && c->r.interruptibility == 0) {
 		c->r.nmi_pending = 0;
 		vcpu_inject(vc, EVENT_nmi, VEC_nmi);
 	} else if (vc->apic_ops != NULL && vc->apic_ops->pending(vc->apic) >= 0 &&
@@ -296,7 +321,8 @@ vcpu_take_interrupt(struct vcpu *vc)
 		if (vec != VEC_SPURIOUS)
 			vcpu_inject(vc, EVENT_extint, vec);
 	}
-	c->irq_window = c->r.nmi_pending || (vc->apic_ops != NULL && vc->apic_ops->pending(vc->apic) >= 0);
+	nmi = c->r.nmi_pending && vc->engine->inject == NULL;
+	c->irq_window = nmi || (vc->apic_ops != NULL && vc->apic_ops->pending(vc->apic) >= 0);
 }
 
 /* While the VM is paused, or a debugger steps another vCPU, this one stands still. */
@@ -307,6 +333,7 @@ vcpu_parks(struct vcpu *vc)
 	bool park = vm->pause || vc->held;
 
 	if (park != vc->parked) {
+		vcpu_fetch(vc, GROUP_ALL);	/* others look at a vCPU that stands */
 		vc->parked = park;
 		vm->paused += park ? 1u : -1u;
 		pthread_cond_broadcast(&vm->changed);
@@ -325,8 +352,10 @@ vcpu_attend(struct vcpu *vc)
 	vc->asked = 0;
 	if (asked & ATT_tlb)
 		cpu_shootdown_serve(c);
-	if (vm->end != VM_running)
+	if (vm->end != VM_running) {
+		vcpu_fetch(vc, GROUP_ALL);
 		return STEP_ended;
+	}
 	if (vcpu_parks(vc) || vc->ask.waiting) {
 		vc->asked = asked;
 		return STEP_blocked;
@@ -337,7 +366,9 @@ vcpu_attend(struct vcpu *vc)
 	if (asked & ATT_sipi)
 		vcpu_take_sipi(vc);
 	if (asked & ATT_nmi)
-		c->r.nmi_pending = 1;
+		vcpu_take_nmi(vc);
+	if (c->kernel_chips)
+		return STEP_again;		/* who waits, waits in the kernel */
 	if (c->r.activity <= ACTIVITY_hlt)
 		vcpu_take_interrupt(vc);
 	return c->r.activity == ACTIVITY_run ? STEP_again : STEP_blocked;
@@ -430,6 +461,9 @@ vcpu_step(struct vcpu *vc)
 	}
 	if (err == 0 && (err = vcpu_leave(vc, &x)) == 0)
 		return STEP_again;
+	if (vc->vm->error[0] == '\0')
+		vm_fail(vc->vm, err, "vCPU %u: %s", c->index, engine_why());
+	vcpu_fetch(vc, GROUP_ALL);
 	vm_request_end(vc->vm, VM_failed);
 	return STEP_ended;
 }

@@ -78,6 +78,7 @@ vcpu_open(struct vm *vm, unsigned index, const struct vm_config *cfg)
 	vc->cpu.ops = &vcpu_cpu_ops;
 	vc->cpu.owner = vc;
 	vc->cpu.code_cache = cfg->code_cache;
+	vc->cpu.kernel_chips = cfg->kernel_chips && cfg->engine->kernel_chips;
 	vc->cpu.code_log = cfg->code_log;
 	vc->cpu.userspace = &vm->userspace;
 	vc->cpu.user_watch = true;
@@ -119,7 +120,7 @@ vm_open_cpus(struct vm *vm, const struct vm_config *cfg, char *err, size_t err_s
 	for (unsigned i = 0; i < cfg->cpus; i++) {
 		if ((vm->vcpu[i] = vcpu_open(vm, i, cfg)) == NULL) {
 			vm_say(err, err_size, "engine %s can't start vCPU %u: %s", cfg->engine->name, i,
-			    strerror(errno));
+			    engine_why()[0] != '\0' ? engine_why() : strerror(errno));
 			return -1;
 		}
 		vm->cpus++;
@@ -258,6 +259,20 @@ service_thread(void *arg)
 	}
 	pthread_mutex_unlock(&vm->lock);
 	return NULL;
+}
+
+int
+vm_ready(struct vm *vm, char *err, size_t err_size)
+{
+	for (unsigned i = 0; i < vm->cpus; i++) {
+		struct vcpu *vc = vm->vcpu[i];
+
+		if (vc->engine->ready == NULL || vc->engine->ready(&vc->cpu) == 0)
+			continue;
+		vm_say(err, err_size, "engine %s can't start vCPU %u: %s", vc->engine->name, i, engine_why());
+		return -1;
+	}
+	return 0;
 }
 
 int

@@ -113,6 +113,7 @@ struct vm_config {
 	const struct engine *engine;
 	const char *cpu_spec;		/* NULL: default model */
 	bool counted_clock;
+	bool kernel_chips;		/* APICs, PICs and PIT in the host's kernel, where the engine can */
 	const struct code_log *code_log;	/* lent; NULL: none */
 	uint64_t code_cache;		/* bytes per vCPU for translations; 0: the engine's default */
 	struct policy *policy;		/* sealed; the VM owns it from now on, whatever becomes of vm_open */
@@ -123,6 +124,8 @@ struct vm *vm_open(const struct vm_config *cfg, char *err, size_t err_size);
 void vm_close(struct vm *vm);
 int vm_add_dev(struct vm *vm, struct dev *d);	/* takes ownership */
 
+/* Ask the engine a last time before anything runs; -1 with a line in err. After board and boot. */
+int vm_ready(struct vm *vm, char *err, size_t err_size);
 int vm_start(struct vm *vm);			/* one thread per vCPU, and the service thread */
 int vm_start_clock(struct vm *vm);		/* only the service thread: sched_start runs the vCPUs */
 enum vm_end vm_wait(struct vm *vm);		/* until it ended; threads joined */

@@ -333,15 +333,15 @@ int
 main(void)
 {
 	const char *only = getenv("ENGINES");
-	char why[128];
+	struct kvm_answer kvm;
 	unsigned i;
 
 	for (i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
 		engine = engines[i];
 		if (only != NULL && strstr(only, engine->name) == NULL)
 			continue;
-		if (engine == &kvm_engine && kvm_usable(why, sizeof(why)) != 0) {
-			printf("skip contract on kvm: %s\n", why);
+		if (engine == &kvm_engine && kvm_usable(&kvm) != 0) {
+			printf("skip contract on kvm: /dev/kvm: %s\n", kvm.why);
 			continue;
 		}
 		printf("# %s\n", engine->name);

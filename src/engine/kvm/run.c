@@ -2,10 +2,12 @@
 /* engine/kvm/run.c - the engine on the host's hardware virtualization (Linux: Documentation/virt/kvm/api.rst).
  *
  * Port and memory accesses are answered here through cpu_ops, as in the software engines, and
- * completed by the next KVM_RUN. One file descriptor per vCPU, used by one thread.
+ * completed by the next KVM_RUN. One file descriptor per vCPU, used by one thread. Registers stay in the
+ * kernel unless somebody asks: an exit is one ioctl, KVM_RUN.
  */
 #include "engine/kvm/kvm.h"
 
+#include "cpu/debug.h"
 #include "cpu/sysreg.h"
 #include <errno.h>
 #include <signal.h>
@@ -15,17 +17,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #define SIG_KICK SIGRTMIN		/* its handler does nothing: KVM_RUN returns EINTR */
-enum { TSC_ROUND = 1 << 14 };		/* so that all vCPUs get the same offset */
-
-int
-kvm_do(struct kvm_vcpu *k, unsigned long request, void *arg)
-{
-	k->ioctls++;
-	return ioctl(k->fd, request, arg);
-}
 
 static void
 on_kick(int sig)
@@ -46,8 +39,21 @@ kvm_close(struct cpu *c)
 		close(k->fd);
 	if (k->vm != NULL)
 		kvm_vm_put(k->vm);
+	free(k->xsave);
 	free(k);
 	c->kvm = NULL;
+}
+
+static int
+map_run(struct kvm_vcpu *k)
+{
+	void *run = mmap(NULL, k->vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
+
+	k->xsave = calloc(1, k->vm->xsave_size);
+	if (run == MAP_FAILED || k->xsave == NULL)
+		return engine_fail("no memory for a virtual processor; free some");
+	k->run = run;
+	return 0;
 }
 
 static int
@@ -55,38 +61,30 @@ kvm_open(struct cpu *c)
 {
 	struct kvm_vcpu *k = calloc(1, sizeof(*k));
 	struct sigaction sa = { .sa_handler = on_kick };
-	void *run;
 
-	c->kvm = k;
-	if (k == NULL)
-		return -1;
+	if ((c->kvm = k) == NULL)
+		return engine_fail("no memory for a virtual processor; free some");
 	k->fd = -1;
+	k->have = PLACE_ALL;
 	sigaction(SIG_KICK, &sa, NULL);
-	if ((k->vm = kvm_vm_get(c->mem)) == NULL || (k->fd = ioctl(k->vm->fd, KVM_CREATE_VCPU, (long)c->index)) < 0)
-		goto fail;
-	run = mmap(NULL, k->vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
-	if (run == MAP_FAILED)
-		goto fail;
-	k->run = run;
-	k->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+	if ((k->vm = kvm_vm_get(c->mem, c->kernel_chips)) == NULL ||
+	    (k->fd = KVM_CALL(k->vm->fd, KVM_CREATE_VCPU, (long)c->index)) < 0 || map_run(k) != 0) {
+		kvm_close(c);
+		return -1;
+	}
+	c->kernel_chips = k->vm->chips;
 	c->dirty = GROUP_ALL;
 	return 0;
-fail:
-	kvm_close(c);
-	return -1;
 }
 
 /* Before the first entry: CPUID (the board is built by now) and the TSC's offset. */
 static int
 prepare(struct cpu *c)
 {
-	uint64_t offset = (c->ops->tsc(c) - __rdtsc() + TSC_ROUND / 2) & ~(uint64_t)(TSC_ROUND - 1);
-	struct kvm_device_attr tsc = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uintptr_t)&offset };
-
-	if (kvm_cpuid_set(c) != 0)
+	if (c->kvm->prepared)
+		return 0;
+	if (kvm_cpuid_set(c) != 0 || kvm_tsc_give(c) != 0)
 		return -1;
-	kvm_do(c->kvm, KVM_SET_DEVICE_ATTR, &tsc);	/* kernels before 5.16: the guest sees the host's TSC */
 	c->kvm->prepared = true;
 	return 0;
 }
@@ -124,22 +122,8 @@ memory_io(struct cpu *c, struct kvm_run *run)
 	return res;
 }
 
-/* An MSR the kernel leaves to us: the table decides, as on every engine. */
-static void
-msr_exit(struct cpu *c, struct kvm_run *run)
-{
-	uint64_t val = run->msr.data;
-
-	cpu_mode_update(c);
-	if (run->exit_reason == KVM_EXIT_X86_WRMSR)
-		run->msr.error = msr_write(c, run->msr.index, val) != OK;
-	else
-		run->msr.error = msr_read(c, run->msr.index, &val) != OK;
-	run->msr.data = val;
-}
-
-/* What the last KVM_RUN came to: -1 to enter again, else an exit kind, or -2 with a line on stderr's log. */
-enum { ENTER_AGAIN = -1, ENTER_FAILED = -2 };
+/* What the last KVM_RUN came to: an exit kind, or one of these. REFUSED: nothing ran (refused() is it). */
+enum { ENTER_REFUSED = -1, ENTER_AGAIN = -2, ENTER_FAILED = -3 };
 static int
 answer(struct cpu *c, struct kvm_run *run)
 {
@@ -150,10 +134,13 @@ answer(struct cpu *c, struct kvm_run *run)
 		return memory_io(c, run) == IO_stop ? EXIT_stop : ENTER_AGAIN;
 	case KVM_EXIT_X86_RDMSR:
 	case KVM_EXIT_X86_WRMSR:
-		msr_exit(c, run);
+		kvm_msr_exit(c, run);
 		return ENTER_AGAIN;
+	case KVM_EXIT_SET_TPR:
+		return EXIT_attend;
 	case KVM_EXIT_HLT:
-		return EXIT_hlt;
+		/* A single step's #DB that waits behind the HLT ends it at once. */
+		return run->s.regs.events.exception.injected != 0 ? ENTER_AGAIN : EXIT_hlt;
 	case KVM_EXIT_SHUTDOWN:
 		return EXIT_down;
 	case KVM_EXIT_INTR:
@@ -166,54 +153,135 @@ answer(struct cpu *c, struct kvm_run *run)
 	}
 }
 
+/* What the run page must bring along: with the board's APICs the loop looks at IF and shadows, a debugger at all. */
+static uint32_t
+wanted(const struct cpu *c)
+{
+	if (debug_active(c->debug))
+		return KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+	return c->kernel_chips ? 0 : KVM_SYNC_X86_REGS | KVM_SYNC_X86_EVENTS;
+}
+
+/* One KVM_RUN: its result with errno. With the board's APICs the task priority travels in the run page. */
+static int
+enter(struct cpu *c)
+{
+	struct kvm_vcpu *k = c->kvm;
+	uint8_t tpr = 0;
+	int res;
+
+	if (!c->kernel_chips && c->ops->tpr_get != NULL)
+		k->run->cr8 = tpr = c->ops->tpr_get(c);
+	k->entries++;
+	res = KVM_CALL(k->fd, KVM_RUN, 0);
+	if (!c->kernel_chips && k->run->cr8 != tpr && c->ops->tpr_set != NULL)
+		c->ops->tpr_set(c, (uint8_t)k->run->cr8);
+	return res;
+}
+
+/* Registers whose values a KVM that refuses KVM_RUN may mind. */
+static int
+refused(struct cpu *c)
+{
+	char what[200];
+
+	snprintf(what, sizeof(what), "%s", engine_why());
+	return engine_fail("%s (cr0 %#llx, cr4 %#llx, efer %#llx)", what, (unsigned long long)c->r.cr0,
+		(unsigned long long)c->r.cr4, (unsigned long long)c->r.ia32_efer);
+}
+
+/* An exit that is no exit: what KVM could not do. */
+static int
+failed(struct cpu *c, const struct kvm_run *run)
+{
+	unsigned long long rip;
+
+	kvm_fetch(c, GROUP_ALL);
+	rip = c->r.rip;
+	switch (run->exit_reason) {
+	case KVM_EXIT_FAIL_ENTRY:
+		return engine_fail("KVM_EXIT_FAIL_ENTRY: the processor refuses the guest's state (reason %#llx, rip %#llx); choose --engine bt",
+			(unsigned long long)run->fail_entry.hardware_entry_failure_reason, rip);
+	case KVM_EXIT_INTERNAL_ERROR:
+		return engine_fail("KVM_EXIT_INTERNAL_ERROR: suberror %u%s at rip %#llx; choose --engine bt", run->internal.suberror,
+			run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? " (an instruction that KVM cannot emulate)" : "",
+			rip);
+	default:
+		return engine_fail("KVM_EXIT_ %u at rip %#llx: not known here; choose --engine bt", run->exit_reason, rip);
+	}
+}
+
 static int
 kvm_enter(struct cpu *c, struct vexit *x)
 {
 	struct kvm_vcpu *k = c->kvm;
 	int kind = ENTER_AGAIN;
 
-	if (!k->prepared && prepare(c) != 0)
+	if (prepare(c) != 0)
 		return -1;
 	k->thread = pthread_self();
 	k->in_run = true;
+	k->run->kvm_valid_regs = wanted(c);
 	while (kind == ENTER_AGAIN) {
 		k->run->immediate_exit = 0;
 		if (atomic_load(&c->attention) != 0)
 			k->run->immediate_exit = 1;	/* completes what a handler left, then returns */
 		k->run->request_interrupt_window = c->irq_window;
-		if (ioctl(k->fd, KVM_RUN, 0) < 0) {
-			if (errno != EINTR && errno != EAGAIN)
-				kind = ENTER_FAILED;
-			else
-				kind = EXIT_attend;
+		if (enter(c) < 0) {
+			kind = errno == EINTR || errno == EAGAIN ? EXIT_attend : refused(c);
 		} else {
-			kvm_carry(c);
+			k->exits[k->run->exit_reason & 63]++;
 			kind = answer(c, k->run);
-			c->dirty = 0;		/* the kernel completes the instruction itself */
 		}
+		if (kind != ENTER_REFUSED)
+			kvm_carry(c);
+		c->dirty = 0;			/* the kernel completes the instruction itself */
 	}
 	if (kind == EXIT_stop) {
 		k->run->immediate_exit = 1;	/* the device's instruction is completed, no other begun */
-		ioctl(k->fd, KVM_RUN, 0);
+		enter(c);
+		kvm_carry(c);
 	}
 	k->in_run = false;
 	if (kind == ENTER_FAILED)
+		return failed(c, k->run);
+	if (kind == ENTER_REFUSED)
 		return -1;
-	kvm_carry(c);
-	cpu_mode_update(c);
 	x->kind = (uint8_t)kind;
-	x->carried = KVM_CARRIED;
+	x->carried = 0;				/* kvm_fetch knows better */
 	return 0;
 }
 
+/* All that an entry may mind is said before anything has run. */
+static int
+kvm_ready(struct cpu *c)
+{
+	if (prepare(c) != 0 || kvm_store(c, c->dirty) != 0)
+		return -1;
+	c->dirty = 0;
+	c->kvm->run->kvm_valid_regs = 0;
+	c->kvm->run->immediate_exit = 1;
+	return enter(c) < 0 && errno != EINTR && errno != EAGAIN ? refused(c) : 0;
+}
+
+/* An interrupt goes into what KVM is about to deliver, an NMI to those that wait. */
 static int
 kvm_inject(struct cpu *c)
 {
-	struct kvm_interrupt irq = { .irq = c->fault.vec };
+	struct kvm_vcpu *k = c->kvm;
+	struct kvm_vcpu_events *e = &k->run->s.regs.events;
 
 	if (c->fault.kind == EVENT_nmi)
-		return kvm_do(c->kvm, KVM_NMI, NULL) < 0 ? FAULT : OK;
-	return kvm_do(c->kvm, KVM_INTERRUPT, &irq) < 0 ? FAULT : OK;
+		return VCPU_CALL(k, KVM_NMI, NULL) < 0 ? FAULT : OK;
+	if (c->dirty & GROUP_BIT(GROUP_event))
+		kvm_store(c, GROUP_BIT(GROUP_event));
+	c->dirty &= ~GROUP_BIT(GROUP_event);
+	e->interrupt.injected = 1;
+	e->interrupt.soft = 0;
+	e->interrupt.nr = c->fault.vec;
+	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+	k->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
+	return OK;
 }
 
 static void
@@ -233,17 +301,42 @@ kvm_step(struct cpu *c, struct vexit *x)
 	struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
 	int err;
 
-	if (kvm_do(c->kvm, KVM_SET_GUEST_DEBUG, &d) < 0)
+	if (VCPU_CALL(c->kvm, KVM_SET_GUEST_DEBUG, &d) < 0)
 		return -1;
 	err = kvm_enter(c, x);
 	if (err == 0 && x->kind == EXIT_debug)
 		x->kind = EXIT_attend;
 	d.control = 0;
-	kvm_do(c->kvm, KVM_SET_GUEST_DEBUG, &d);
+	VCPU_CALL(c->kvm, KVM_SET_GUEST_DEBUG, &d);
 	return err;
 }
 
+/* ---- counts ---- */
+
+static const char *const exit_names[64] = {
+#define X(number, name) [number] = "kvm " name,
+#include "engine/kvm/exits.def"
+#undef X
+};
+
+static unsigned
+kvm_counters(const struct cpu *c, struct counter *out, unsigned max)
+{
+	const struct kvm_vcpu *k = c->kvm;
+	unsigned n = 0;
+
+	if (max < 2)
+		return 0;
+	out[n++] = (struct counter){ "kvm entries", k->entries };
+	out[n++] = (struct counter){ "kvm other ioctls", k->ioctls };
+	for (unsigned i = 0; i < 64 && n < max; i++)
+		if (k->exits[i] != 0 && exit_names[i] != NULL)
+			out[n++] = (struct counter){ exit_names[i], k->exits[i] };
+	return n;
+}
+
 const struct engine kvm_engine = {
-	.name = "kvm", .limit = kvm_limit, .open = kvm_open, .close = kvm_close, .store = kvm_store, .fetch = kvm_fetch,
-	.run = kvm_enter, .step = kvm_step, .kick = kvm_kick, .inject = kvm_inject,
+	.name = "kvm", .kernel_chips = true, .limit = kvm_limit, .open = kvm_open, .close = kvm_close, .ready = kvm_ready, .store = kvm_store,
+	.fetch = kvm_fetch, .run = kvm_enter, .step = kvm_step, .kick = kvm_kick, .inject = kvm_inject,
+	.counters = kvm_counters,
 };
