@@ -472,7 +472,7 @@ open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct e
 		regent_close(v);
 		return rc;
 	}
-	sandbox_begin(v, &cfg);
+	sandbox_begin(v, cfg);
 	*vm = v;
 	return 0;
 }

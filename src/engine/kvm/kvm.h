@@ -34,6 +34,8 @@ struct kvm_vcpu {
 	pthread_t thread;		/* who runs it; valid while in_run */
 	_Atomic bool in_run;
 	bool prepared;			/* CPUID and TSC were given */
+	bool filtered;			/* and a filter by this policy: */
+	const struct policy *policy;
 	uint64_t entries, ioctls;	/* KVM_RUN; all others on this vCPU */
 	uint64_t exits[64];		/* by KVM_EXIT_ number */
 };
@@ -50,7 +52,8 @@ int kvm_chips_make(struct kvm_vm *vm);
 bool kvm_has_chips(int sys);			/* the kernel has all that takes; kvm/probe.c */
 
 /* kvm/msr.c */
-int kvm_msr_filter(struct kvm_vm *vm);
+int kvm_msr_know(struct kvm_vm *vm);		/* asks the kernel which it has */
+int kvm_msr_filter(struct cpu *c);		/* by the table and the policy of c, for all of the VM */
 int kvm_msr_move(struct cpu *c, bool store);
 bool kvm_msr_is_kernels(const struct kvm_vm *vm, int id);
 void kvm_msr_exit(struct cpu *c, struct kvm_run *run);

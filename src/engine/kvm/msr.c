@@ -22,8 +22,8 @@ static const uint32_t range_base[] = { 0, 0xc0000000, 0xc0010000 };
 enum { RANGES = sizeof(range_base) / sizeof(range_base[0]) };
 
 /* What the kernel itself knows; the TSC's and the clocks' are ours on every kernel. */
-static int
-find_known(struct kvm_vm *vm)
+int
+kvm_msr_know(struct kvm_vm *vm)
 {
 	struct kvm_msr_list *list = calloc(1, sizeof(*list) + INDEX_MAX * sizeof(list->indices[0]));
 	int id, res;
@@ -49,9 +49,11 @@ kvm_msr_is_kernels(const struct kvm_vm *vm, int id)
 
 /* Whether the guest may go straight to the kernel's. */
 static bool
-passes(const struct kvm_vm *vm, int id)
+passes(const struct cpu *c, int id)
 {
-	if (reg_desc[id].policy != POLICY_allow && reg_desc[id].policy != POLICY_log)
+	const struct kvm_vm *vm = c->kvm->vm;
+
+	if (c->policed != NULL && c->policed[id] != 0)
 		return false;
 	if (id == REG_ia32_apic_base)
 		return vm->chips;
@@ -60,27 +62,30 @@ passes(const struct kvm_vm *vm, int id)
 }
 
 int
-kvm_msr_filter(struct kvm_vm *vm)
+kvm_msr_filter(struct cpu *c)
 {
 	static const uint32_t reasons = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL |
 		KVM_MSR_EXIT_REASON_FILTER;
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_USER_SPACE_MSR, .args = { reasons } };
+	struct kvm_vm *vm = c->kvm->vm;
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_DENY };
 	uint8_t allowed[RANGES][RANGE / 8] = { 0 };
 
-	if (find_known(vm) != 0)
-		return -1;
 	for (int id = 0; id < REG__COUNT; id++)
 		for (unsigned n = 0; n < RANGES; n++) {
 			uint32_t at = reg_desc[id].msr - range_base[n];
 
-			if (reg_desc[id].msr != NOMSR && at < RANGE && passes(vm, id))
+			if (reg_desc[id].msr != NOMSR && at < RANGE && passes(c, id))
 				allowed[n][at / 8] |= (uint8_t)(1u << at % 8);
 		}
 	for (unsigned n = 0; n < RANGES; n++)
 		filter.ranges[n] = (struct kvm_msr_filter_range){ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 			.base = range_base[n], .nmsrs = RANGE, .bitmap = allowed[n] };
-	return KVM_CALL(vm->fd, KVM_ENABLE_CAP, &cap) < 0 ? -1 : KVM_CALL(vm->fd, KVM_X86_SET_MSR_FILTER, &filter);
+	if (KVM_CALL(vm->fd, KVM_ENABLE_CAP, &cap) < 0 || KVM_CALL(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
+		return -1;
+	c->kvm->filtered = true;
+	c->kvm->policy = c->policy;
+	return 0;
 }
 
 /* A struct kvm_msrs with room for all. */
@@ -116,20 +121,28 @@ kvm_msr_move(struct cpu *c, bool store)
 	return 0;
 }
 
-/* An MSR the kernel leaves to us. That the guest was at CPL 0 is already seen to. */
+/* An MSR the kernel leaves to us. That the guest was at CPL 0 is already seen to. One that a policy is about
+ * may be the kernel's all the same: then it is fetched before and given back behind. */
 void
 kvm_msr_exit(struct cpu *c, struct kvm_run *run)
 {
 	uint64_t val = run->msr.data;
 	bool write = run->exit_reason == KVM_EXIT_X86_WRMSR;
+	int id = reg_by_msr(run->msr.index);
+	uint32_t group = id >= 0 && reg_desc[id].kvm != KVM_none ? GROUP_BIT(reg_desc[id].group) : 0;
 
+	run->msr.error = 1;
+	if (kvm_fetch(c, group) != 0)
+		return;
 	c->cpl = 0;
 	if (write)
 		run->msr.error = msr_write(c, run->msr.index, val) != OK;
 	else
 		run->msr.error = msr_read(c, run->msr.index, &val) != OK;
 	run->msr.data = val;
-	if (write && (run->msr.index == reg_desc[REG_ia32_tsc].msr || run->msr.index == reg_desc[REG_ia32_tsc_adjust].msr))
+	if (write && group != 0 && run->msr.error == 0)
+		run->msr.error = kvm_store(c, group) != 0;
+	if (write && (id == REG_ia32_tsc || id == REG_ia32_tsc_adjust))
 		kvm_tsc_give(c);
 }
 

@@ -77,10 +77,13 @@ kvm_open(struct cpu *c)
 	return 0;
 }
 
-/* Before the first entry: CPUID (the board is built by now) and the TSC's offset. */
+/* Before the first entry: CPUID (the board is built by now) and the TSC's offset. Before every one: the
+ * filter, when the policy is another than the last. */
 static int
 prepare(struct cpu *c)
 {
+	if ((!c->kvm->filtered || c->kvm->policy != c->policy) && kvm_msr_filter(c) != 0)
+		return -1;
 	if (c->kvm->prepared)
 		return 0;
 	if (kvm_cpuid_set(c) != 0 || kvm_tsc_give(c) != 0)
@@ -153,11 +156,12 @@ answer(struct cpu *c, struct kvm_run *run)
 	}
 }
 
-/* What the run page must bring along: with the board's APICs the loop looks at IF and shadows, a debugger at all. */
+/* What the run page must bring along: with the board's APICs the loop looks at IF and shadows, a debugger
+ * at all; a policy that begins with user space waits for CPL 3. */
 static uint32_t
 wanted(const struct cpu *c)
 {
-	if (debug_active(c->debug))
+	if (debug_active(c->debug) || c->user_watch)
 		return KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
 	return c->kernel_chips ? 0 : KVM_SYNC_X86_REGS | KVM_SYNC_X86_EVENTS;
 }
@@ -229,12 +233,13 @@ kvm_enter(struct cpu *c, struct vexit *x)
 		k->run->request_interrupt_window = c->irq_window;
 		if (enter(c) < 0) {
 			kind = errno == EINTR || errno == EAGAIN ? EXIT_attend : refused(c);
-		} else {
-			k->exits[k->run->exit_reason & 63]++;
-			kind = answer(c, k->run);
+			if (kind == EXIT_attend)
+				kvm_carry(c);
+			continue;
 		}
-		if (kind != ENTER_REFUSED)
-			kvm_carry(c);
+		kvm_carry(c);
+		k->exits[k->run->exit_reason & 63]++;
+		kind = answer(c, k->run);
 		c->dirty = 0;			/* the kernel completes the instruction itself */
 	}
 	if (kind == EXIT_stop) {

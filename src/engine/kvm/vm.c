@@ -87,7 +87,7 @@ vm_make(struct mem *mem, bool chips)
 	if ((vm->sys = kvm_device_open()) >= 0 && (vm->fd = KVM_CALL(vm->sys, KVM_CREATE_VM, 0)) >= 0) {
 		lend_pages(vm);
 		if (sizes(vm) == 0 && map_memory(vm) == 0 && (!chips || !kvm_has_chips(vm->sys) || kvm_chips_make(vm) == 0) &&
-		    kvm_msr_filter(vm) == 0)
+		    kvm_msr_know(vm) == 0)
 			return vm;
 	}
 	vm_free(vm);
