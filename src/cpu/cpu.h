@@ -92,7 +92,7 @@ struct cpu_ops {
 /* ---- software TLB (cpu/tlb.c); its layout is part of the translator's contract ---- */
 enum tlb_view { TLB_user /* CPL 3 */, TLB_super /* CPL < 3, no user pages (SMAP) */,
 	TLB_super_ac /* CPL < 3, user pages allowed */, TLB_VIEWS };
-enum { TLB_BITS = 12, TLB_ENTRIES = 1 << TLB_BITS };
+enum { TLB_BITS = 12, TLB_ENTRIES = 1 << TLB_BITS, TLB_NEAR = 64 };
 /* A tag that no page has. The translator takes an entry for that of its address when both differ in
  * less than a page, so it must be far from all that can be mapped: an access that does match it,
  * with whatever delta was left there, goes to a non-canonical host address and faults. */
@@ -101,12 +101,20 @@ struct tlb_entry {
 	uint64_t tag;		/* linear address of the page, low 12 bits 0; or TLB_EMPTY */
 	uint64_t delta;		/* host address minus linear address */
 };
+/* Pages that lie side by side here and there. An access of 1 << n bytes is in them when its address
+ * minus `lo` is at most last[n]. */
+enum { TLB_SIZES = 6 };
+struct tlb_range { uint64_t lo /* or TLB_EMPTY */, delta, last[TLB_SIZES]; };
 struct tlb {
 	struct tlb_entry read[TLB_ENTRIES];
 	struct tlb_entry write[TLB_ENTRIES];	/* never for pages with code, clean, or watched */
-	/* The translator's copy of one write entry, for stack accesses. Whoever empties a write entry
-	 * (or a read entry of the same page) sets stack.tag to TLB_EMPTY as well. */
+	/* The translator's copies of entries: of a write entry for stack accesses, of any for other
+	 * instructions, [write] one set for each kind, with a mask of those in use. Whoever empties an
+	 * entry because its mapping changed empties the copies as well (tlb.c, drop_copies). */
 	struct tlb_entry stack;
+	struct tlb_entry near[2][TLB_NEAR];
+	struct tlb_range range[2][TLB_NEAR];
+	uint64_t near_used[2], range_used[2];
 };
 
 /* Pages that instructions were fetched from; see lin_code. */

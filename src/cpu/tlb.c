@@ -200,6 +200,23 @@ forget_code(struct cpu *c, bool globals)
 	}
 }
 
+/* The translator's copies of entries. */
+static void
+drop_copies(struct tlb *t)
+{
+	unsigned write;
+	uint64_t left;
+
+	t->stack.tag = TLB_EMPTY;
+	for (write = 0; write < 2; write++) {
+		for (left = t->near_used[write]; left != 0; left &= left - 1)
+			t->near[write][__builtin_ctzll(left)].tag = TLB_EMPTY;
+		for (left = t->range_used[write]; left != 0; left &= left - 1)
+			t->range[write][__builtin_ctzll(left)].lo = TLB_EMPTY;
+		t->near_used[write] = t->range_used[write] = 0;
+	}
+}
+
 /* After a flush: the copies of entries, and of what they said, go as well. */
 static void
 tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
@@ -207,7 +224,7 @@ tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
 	unsigned view;
 
 	for (view = 0; view < TLB_VIEWS; view++)
-		c->tlb[view].stack.tag = TLB_EMPTY;
+		drop_copies(&c->tlb[view]);
 	paging_flush(c);
 	if (c->flushed != NULL)
 		c->flushed(c, what, lin);
@@ -257,7 +274,7 @@ tlb_flush_view(struct cpu *c, enum tlb_view view)
 	drop_all(&a, true);
 	a = array_at(c, TLB_VIEWS + view);
 	drop_all(&a, true);
-	c->tlb[view].stack.tag = TLB_EMPTY;
+	drop_copies(&c->tlb[view]);
 }
 
 static const uint8_t *
@@ -275,7 +292,7 @@ tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 
 	for (view = 0; view < TLB_VIEWS; view++) {
 		a = array_at(c, TLB_VIEWS + view);
-		c->tlb[view].stack.tag = TLB_EMPTY;
+		drop_copies(&c->tlb[view]);
 		for (words = a.notes->any; words != 0; words &= words - 1) {
 			word = (unsigned)__builtin_ctzll(words);
 			for (left = a.notes->used[word]; left != 0; left &= left - 1) {
@@ -299,8 +316,11 @@ tlb_init(struct cpu *c)
 		for (n = 0; n < TLB_ENTRIES; n++)
 			a.tag[n * a.stride] = TLB_EMPTY;
 	}
-	for (i = 0; i < TLB_VIEWS; i++)
-		c->tlb[i].stack.tag = TLB_EMPTY;
+	for (i = 0; i < TLB_VIEWS; i++) {
+		c->tlb[i].near_used[0] = c->tlb[i].near_used[1] = UINT64_MAX;
+		c->tlb[i].range_used[0] = c->tlb[i].range_used[1] = UINT64_MAX;
+		drop_copies(&c->tlb[i]);
+	}
 	c->paging_state->tables_used = UINT64_MAX;
 	paging_flush(c);
 	c->paging_state->device.tag = TLB_EMPTY;

@@ -68,22 +68,22 @@ bt_page_at(struct bt_state *bt, uint64_t rip)
 
 /* The translation of the code at rip; NULL: interpret one instruction. */
 static struct bt_block *
-block_at(struct bt_state *bt, uint64_t rip)
+block_at(struct bt_state *bt, uint64_t rip, bool narrow)
 {
 	struct bt_page *pg = bt_page_at(bt, rip);
 	struct bt_block *b;
 
 	if (pg == NULL)
 		return NULL;
-	b = bt_block_find(bt, pg, rip);
+	b = bt_block_find(bt, pg, rip, narrow);
 	if (b != NULL)
 		return b;
 	bt_fpu_unload(bt);
-	b = bt_translate(bt, pg, rip);
+	b = bt_translate(bt, pg, rip, narrow);
 	if (b == BT_FULL) {
 		bt_flush(bt);
 		pg = bt_page_at(bt, rip);
-		b = pg == NULL ? NULL : bt_translate(bt, pg, rip);
+		b = pg == NULL ? NULL : bt_translate(bt, pg, rip, narrow);
 	}
 	return b == BT_FULL ? NULL : b;
 }
@@ -225,11 +225,12 @@ left(struct bt_state *bt, uint32_t why)
 		bt->stats.polls++;
 		return false;
 	}
+	bt->narrow_next = x->narrow;
 	if (!bt->written && !(bt->now->mode & BM_counted)) {
 		uint64_t flushes = bt->stats.flushes;
 
 		bt->stats.unlinked++;
-		b = block_at(bt, x->target);
+		b = block_at(bt, x->target, x->narrow);
 		if (b != NULL && flushes == bt->stats.flushes && linkable(bt, x, b))
 			bt_link(bt, x, b);
 	}
@@ -257,12 +258,16 @@ entry_at(struct bt_state *bt, uint64_t rip, bool known_bad, bool shadow)
 {
 	struct bt_target *t = &bt->now->target[bt_target_index(rip)];
 	struct bt_block *b;
+	bool narrow = bt->narrow_next;
 
-	if (t->rip == rip && t->code != NULL && !known_bad && !shadow)
+	bt->narrow_next = false;
+	if (t->rip == rip && t->code != NULL && !known_bad && !shadow && !narrow)
 		return t->code;
-	b = block_at(bt, rip);
+	b = block_at(bt, rip, narrow);
 	if (b == NULL)
 		return NULL;
+	if (narrow)
+		return bt_rx(bt, b->saved);
 	*t = (struct bt_target){ rip, bt_rx(bt, b->land) };
 	return bt_rx(bt, shadow ? b->saved : b->land);	/* behind STI no look at events first */
 }

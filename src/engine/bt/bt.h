@@ -39,7 +39,7 @@ enum bt_mode {
 };
 enum { BM_VIEW_SHIFT = 2 };
 
-enum { BT_CTXS = 16, BT_SLOTS = 8192, BT_TARGETS = 65536 };
+enum { BT_CTXS = 16, BT_SLOTS = 8192, BT_TARGETS = 65536, BT_TIRED = 1 << 16 };
 
 /* Per mode: where indirect branches find translations, and which page instance each page is. */
 struct bt_target { uint64_t rip; const uint8_t *code; };
@@ -73,7 +73,7 @@ struct bt_block {
 	uint32_t side;			/* first row of the side table */
 	uint32_t page_next, incoming;	/* index + 1 of a block; of an exit that jumps here */
 	uint16_t insns, rows;
-	bool dead;
+	bool dead, narrow;		/* narrow: without checks in common (share.c) */
 };
 
 /* A place where translated code leaves its block for a known address. */
@@ -87,6 +87,7 @@ struct bt_exit {
 	uint32_t next_incoming;
 	uint8_t kind;
 	bool begun;			/* BX_light: the instruction was counted already (BM_counted) */
+	bool narrow;			/* the target is to be a narrow block */
 	uint16_t insn_id;		/* BX_interp, BX_light: for statistics */
 };
 
@@ -98,7 +99,7 @@ enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code,
 
 struct bt_stats {
 	uint64_t refused[REFUSED__COUNT];
-	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, delivered, light, light_refused,
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, delivered, light, light_refused,
 		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
 };
 
@@ -108,6 +109,16 @@ struct bt_split {
 	unsigned n, size;		/* bytes in the first, and of both */
 	uint64_t host, delta;		/* of the buffer: host address, and that minus the linear one */
 	uint8_t bytes[2 * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+};
+
+/* A check by a near entry; see near.c. The offsets are in struct cpu. */
+struct bt_site {
+	int32_t left;			/* misses until it is looked at */
+	uint32_t info;			/* FILL_* */
+	uint32_t table, entry, used;	/* where entries come from; its own; the mask of those in use */
+	uint32_t since;			/* when it was looked at last; 0: never */
+	uint64_t mask;			/* its bit of `used` */
+	uint32_t bit;			/* of bt->tired */
 };
 
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
@@ -141,7 +152,7 @@ struct bt_state {
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
 	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS], *gate_fpu,
-		*gate_split_back;
+		*gate_split_back, *gate_near, *gate_range;
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
 	const struct cpu_ops *lower;	/* the machine's */
@@ -153,6 +164,11 @@ struct bt_state {
 
 	struct bt_stats stats;
 	struct bt_split split;
+
+	struct bt_site *sites, *site;	/* owned, in the low 2 GiB; the one that failed */
+	uint32_t nsites;
+	bool narrow_next;		/* the block entered next is to be a narrow one */
+	uint8_t tired[BT_TIRED / 8];	/* checks that near entries are not good for, hashed */
 };
 
 /* A row of the side table: host offset in the block, whether flags are in flags_saved there, and
@@ -160,7 +176,7 @@ struct bt_state {
 enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
 
 enum { PAGES_MAX = 1 << 16, BLOCKS_MAX = 1 << 18, EXITS_MAX = 1 << 20, SIDE_MAX = 1 << 22, LIGHT_MAX = 1 << 16,
-	HASH_SIZE = 1 << 16, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
+	HASH_SIZE = 1 << 16, SITES_MAX = 1 << 17, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
 
 static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }
 static inline uint8_t *bt_rw(const struct bt_state *bt, uint32_t off) { return bt->code.rw + off; }
@@ -182,7 +198,8 @@ void bt_flush(struct bt_state *bt);				/* drop every translation */
 void bt_drop_phys(struct bt_state *bt, uint64_t ppage);		/* drop those of a physical page */
 struct bt_page *bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa);
 void bt_cross_note(struct bt_state *bt, struct bt_page *second, const struct bt_page *first);
-struct bt_block *bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip);
+struct bt_block *bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool narrow);
+void bt_block_forget(struct bt_state *bt, struct bt_block *b);	/* it is not found, nor linked to, any more */
 void bt_block_add(struct bt_state *bt, struct bt_block *b);
 struct bt_block *bt_block_at(struct bt_state *bt, const uint8_t *pc);	/* which contains host address pc */
 bool bt_side_find(struct bt_state *bt, const uint8_t *pc, uint64_t *rip, bool *saved);
@@ -193,7 +210,7 @@ static inline unsigned bt_slot(uint64_t rip) { return rip >> PAGE_SHIFT & (BT_SL
 static inline unsigned bt_target_index(uint64_t rip) { return rip & (BT_TARGETS - 1); }
 /* translate.c: NULL when the first instruction must be interpreted, BT_FULL when there is no room */
 #define BT_FULL ((struct bt_block *)(uintptr_t)1)
-struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip);
+struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow);
 /* fpu.c */
 void bt_fpu_load(struct bt_state *bt);
 void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
@@ -218,11 +235,16 @@ unsigned bt_counters(const struct cpu *c, struct counter *out, unsigned max);
 /* signal.c */
 int bt_signals_open(void);
 extern __thread struct bt_state *bt_running;
+/* near.c */
+void bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, const struct tlb_entry *e);
+bool bt_near_tired(struct bt_state *bt, struct bt_site *s, const uint8_t *pc);
 /* split.c */
 bool bt_split(struct bt_state *bt, uint64_t lin, unsigned size, bool write);
 void bt_split_back(struct bt_state *bt);
 /* helper called by the gates */
 enum filled { FILLED, FILLED_not /* interpret the instruction */, FILLED_split /* bt->split has it */ };
 uint64_t bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc);
-enum { FILL_write = 1 << 8, FILL_stack = 1 << 9, FILL_fault = 1 << 10 /* deliver a page fault at once */, FILL_split = 1 << 11 /* can go on with bt->split */,
-	FILL_SIZE = 0xff };
+enum { FILL_SIZE = 0xfff, FILL_write = 1 << 12, FILL_stack = 1 << 13, FILL_fault = 1 << 14 /* deliver a page fault at once */,
+	FILL_split = 1 << 15 /* can go on with bt->split */, FILL_narrow = 1 << 16 /* can go on without this check */,
+	FILL_near = 1 << 17 /* bt->site failed */,
+	FILL_range = 1 << 18 /* and has a range */ };

@@ -38,13 +38,16 @@ bt_cache_open(struct bt_state *bt)
 	bt->exits = array_open(EXITS_MAX * sizeof(*bt->exits));
 	bt->side = array_open(SIDE_MAX * sizeof(*bt->side));
 	bt->held = array_open(HASH_SIZE * sizeof(*bt->held));
+	bt->sites = mmap(NULL, SITES_MAX * sizeof(*bt->sites), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
+	bt->sites = bt->sites == MAP_FAILED ? NULL : bt->sites;
 	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->block_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
-	    bt->light == NULL || bt->held == NULL ||
+	    bt->light == NULL || bt->held == NULL || bt->sites == NULL ||
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
 		return -1;
 	bt->nexits = LEFT__EXITS;
@@ -59,6 +62,7 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->exits, EXITS_MAX * sizeof(*bt->exits));
 	array_close(bt->side, SIDE_MAX * sizeof(*bt->side));
 	array_close((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
+	array_close(bt->sites, SITES_MAX * sizeof(*bt->sites));
 	array_close(bt->light, LIGHT_MAX * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
@@ -83,7 +87,7 @@ bt_flush(struct bt_state *bt)
 		memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
 		bt->ctx[i].nlocal = 0;
 	}
-	bt->npages = bt->nblocks = bt->nside = bt->nlight = 0;
+	bt->npages = bt->nblocks = bt->nside = bt->nlight = bt->nsites = 0;
 	bt->nexits = LEFT__EXITS;
 	bt->free = bt->first;
 	bt->stats.flushes++;
@@ -140,13 +144,16 @@ bt_holds(const struct cpu *c, gpa_t gpa)
 }
 
 struct bt_block *
-bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip)
+bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool narrow)
 {
 	uint32_t id = bt_page_id(bt, pg), i;
+	struct bt_block *b;
 
-	for (i = bt->block_hash[mix(rip, id)]; i != 0; i = bt->block_chain[i - 1])
-		if (bt->blocks[i - 1].rip == rip && bt->blocks[i - 1].page == id && !bt->blocks[i - 1].dead)
-			return &bt->blocks[i - 1];
+	for (i = bt->block_hash[mix(rip, id)]; i != 0; i = bt->block_chain[i - 1]) {
+		b = &bt->blocks[i - 1];
+		if (b->rip == rip && b->page == id && !b->dead && b->narrow == narrow)
+			return b;
+	}
 	return NULL;
 }
 
@@ -228,6 +235,13 @@ block_drop(struct bt_state *bt, struct bt_block *b)
 	}
 	b->dead = true;
 	bt->stats.dropped++;
+}
+
+void
+bt_block_forget(struct bt_state *bt, struct bt_block *b)
+{
+	if (!b->dead)
+		block_drop(bt, b);
 }
 
 void

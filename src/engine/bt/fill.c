@@ -30,6 +30,10 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 	uint64_t page = lin & PAGE_MASK;
 	int res = OK;
 
+	if ((info & FILL_near) && bt_near_tired(bt, bt->site, pc)) {
+		bt_side_find(bt, pc, &c->r.rip, &saved);
+		return FILLED_not;
+	}
 	bt->stats.fills++;
 	if (e->tag != page && !crosses && reached) {
 		bt->stats.fills_slow++;
@@ -38,7 +42,13 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 	if (res == OK && reached && !crosses && e->tag == page) {
 		if (info & FILL_stack)
 			tlb->stack = *e;
+		if (info & FILL_range)
+			bt_range_widen(bt, bt->site, page, e);
 		return FILLED;
+	}
+	if (info & FILL_narrow) {
+		bt->stats.narrow++;
+		return FILLED_split;
 	}
 	if (crosses && (info & FILL_split) && reached &&
 	    bt_split(bt, lin, size, info & FILL_write)) {

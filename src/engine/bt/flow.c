@@ -302,6 +302,7 @@ ret(struct tr *t, struct tr_insn *i)
 {
 	int32_t more = i->in.nopnds > 0 && i->in.op[0].kind == OPND_imm ? (int32_t)(i->in.imm & 0xffff) : 0;
 
+	tr_flags_clobber(t, i);
 	e_load(&t->e, S0, tr_stack(t, i, GSP, 0, WORD));
 	move_rsp(t, WORD + more);
 	tr_indirect(t);
@@ -356,22 +357,49 @@ tr_side_row(struct tr *t, uint16_t insn, bool saved)
 	t->b->rows++;
 }
 
+static const uint8_t *
+stack_gate(const struct tr *t)
+{
+	return (tr_is32(t) ? t->bt->gate_stack32 : t->bt->gate_stack)[t->mode >> BM_VIEW_SHIFT & 3];
+}
+
+/* Go on at that instruction without checks in common. */
+static void
+narrow_exit(struct tr *t, const struct cold *c)
+{
+	uint8_t *at = e_jmp(&t->e, NULL);
+
+	exit_stub(t, at, c->fl == FL_saved ? BX_link_saved : BX_link, c->addr);
+	t->bt->exits[t->bt->nexits - 1].narrow = true;
+}
+
 static void
 cold_tlb(struct tr *t, struct cold *c)
 {
 	struct emit *e = &t->e;
 
 	tr_side_row(t, c->insn, c->fl == FL_saved);
-	if (c->kind == COLD_tlb)
-		e_alu(e, true, ALU_xor, S0, rm_gs(S1, c->tag));
+	if (c->kind == COLD_tlb || c->kind == COLD_near)
+		e_alu(e, true, ALU_xor, S0, rm_gs(c->kind == COLD_tlb ? S1 : NOREG, c->tag));
+	else if (c->kind == COLD_range)
+		e_alu(e, true, ALU_add, S0, rm_gs(NOREG, c->tag));
 	else if (c->kind == COLD_tlb_const)
 		e_mov_imm(e, S0, c->addr);
 	else
 		e_lea(e, true, S0, rm_at(c->base, c->disp));
-	e_mov_imm(e, S1, c->info | (c->splits != SPLIT_no ? FILL_split : 0));
-	e_call(e, gate(t, c->kind == COLD_stack ? (tr_is32(t) ? t->bt->gate_stack32 : t->bt->gate_stack)[t->mode >> BM_VIEW_SHIFT & 3] : t->bt->gate_tlb));
+	if (c->kind == COLD_near || c->kind == COLD_range) {
+		c->site->info |= c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : 0;
+		e_mov_imm(e, S1, (uint64_t)(uintptr_t)c->site);
+		e_call(e, gate(t, c->kind == COLD_near ? t->bt->gate_near : t->bt->gate_range));
+	} else {
+		e_mov_imm(e, S1, c->info | (c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : 0));
+		e_call(e, gate(t, c->kind == COLD_stack ? stack_gate(t) : t->bt->gate_tlb));
+	}
 	e_jmp(e, c->back);
-	tr_split_emit(t, c);
+	if (c->splits == SPLIT_narrow)
+		narrow_exit(t, c);
+	else
+		tr_split_emit(t, c);
 }
 
 /* A backward jump that must poll with live flags. */
@@ -429,7 +457,7 @@ tr_cold_emit(struct tr *t)
 			e_patch(c->from, e->p);
 		}
 		switch (c->kind) {
-		case COLD_tlb: case COLD_tlb_const: case COLD_stack:
+		case COLD_tlb: case COLD_tlb_const: case COLD_stack: case COLD_near: case COLD_range:
 			cold_tlb(t, c);
 			break;
 		case COLD_jcc_poll:

@@ -194,6 +194,80 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, cons
 	e_jmp(e, tlb);
 }
 
+/* A wide check fails for good: go on behind the jump that tries again. */
+static void
+emit_narrow(struct emit *e)
+{
+	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), JMP_LEN);
+	e8(e, 0xc3);
+}
+
+static void
+store_imm32(struct emit *e, struct rm to, int32_t imm)
+{
+	e_op(e, 0, true, MAP_1, 0xc7, 0, to, false);
+	e32(e, (uint32_t)imm);
+}
+
+/* Called from a failed check by a near entry or a range: S0 the address, S1 the site. Copies the
+ * table's entry. */
+static void
+emit_near(struct bt_state *bt, struct emit *e, bool range)
+{
+	enum { LOOK = 15 /* C sees one miss of so many, to widen the range */ };
+	struct rm left = rm_at(S1, offsetof(struct bt_site, left)), page = rm_gs(RCX, 0),
+		delta = rm_gs(RCX, offsetof(struct tlb_entry, delta));
+	uint8_t *slow[4], *crossing;
+	unsigned i, n = 0;
+
+	*(range ? &bt->gate_range : &bt->gate_near) = here(e);
+	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
+	e_store(e, rm_abs(bt_abs(&bt->site)), S1);
+	push_pop(e, 0x50, RAX);
+	push_pop(e, 0x50, RCX);
+	e_alu_imm(e, false, ALU_sub, left, 1);
+	slow[n++] = e_jcc(e, CC_s, NULL);
+	if (range) {
+		e_op(e, 0, false, MAP_1, 0xf6, 0, left, false);		/* test byte */
+		e8(e, LOOK);
+		slow[n++] = e_jcc(e, CC_e, NULL);
+	}
+	e_load32(e, RCX, rm_at(S1, offsetof(struct bt_site, table)));
+	e_rorx32(e, RAX, S0, TLB_INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(RAX), TLB_INDEX_MASK);
+	e_lea(e, true, RCX, rm_sum(RCX, RAX, 0, 0));
+	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
+	e_alu(e, true, ALU_cmp, S0, page);
+	slow[n++] = e_jcc(e, CC_ne, NULL);
+	e_load(e, RAX, delta);
+	e_load32(e, RCX, rm_at(S1, offsetof(struct bt_site, entry)));
+	e_alu(e, true, ALU_cmp, S0, page);
+	crossing = e_jcc(e, CC_e, NULL);		/* it is the right one */
+	e_store(e, page, S0);
+	e_store(e, delta, RAX);
+	for (i = 0; i < TLB_SIZES && range; i++)
+		store_imm32(e, rm_gs(RCX, offsetof(struct tlb_range, last) + i * sizeof(uint64_t)), PAGE_SIZE - (1 << i));
+	e_load32(e, RCX, rm_at(S1, offsetof(struct bt_site, used)));
+	e_load(e, RAX, rm_at(S1, offsetof(struct bt_site, mask)));
+	e_op(e, 0, true, MAP_1, 0x09, RAX, page, false);	/* or gs:[rcx], rax */
+	push_pop(e, 0x58, RCX);
+	push_pop(e, 0x58, RAX);
+	e8(e, 0xc3);
+	e_patch(crossing, e->p);
+	if (!range) {
+		push_pop(e, 0x58, RCX);
+		push_pop(e, 0x58, RAX);
+		emit_narrow(e);
+	}
+	for (i = 0; i < n; i++)
+		e_patch(slow[i], e->p);
+	push_pop(e, 0x58, RCX);
+	push_pop(e, 0x58, RAX);
+	e_load(e, S0, rm_abs(bt_abs(&bt->tmp)));
+	e_load32(e, S1, rm_at(S1, offsetof(struct bt_site, info)));
+	e_jmp(e, bt->gate_tlb - e->to_rx);
+}
+
 /* Load the guest's x87, SSE and AVX state. */
 static void
 emit_fpu(struct bt_state *bt, struct emit *e)
@@ -227,6 +301,8 @@ bt_gates_emit(struct bt_state *bt)
 		emit_stack(bt, &e, view, false, bt->gate_tlb - e.to_rx);
 		emit_stack(bt, &e, view, true, bt->gate_tlb - e.to_rx);
 	}
+	emit_near(bt, &e, false);
+	emit_near(bt, &e, true);
 	emit_fpu(bt, &e);
 	emit_split_back(bt, &e);
 	bt->first = bt->free = (uint8_t *)(((uintptr_t)e.p + 63) & ~(uintptr_t)63);

@@ -14,7 +14,7 @@
  */
 #include "engine/bt/tr.h"
 
-enum { INDEX_SHIFT = PAGE_SHIFT - 4, INDEX_MASK = (TLB_ENTRIES - 1) << 4, OF_TO_SIGN = 0x7f, STACK_REACH = 1024 };
+enum { INDEX_SHIFT = PAGE_SHIFT - 4, INDEX_MASK = (TLB_ENTRIES - 1) << 4, OF_TO_SIGN = 0x7f };
 
 /* ---- flags ---- */
 
@@ -106,6 +106,8 @@ tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
 	struct cold *c;
 	uint8_t *retry;
 
+	if (tr_in_group(t, i))
+		return tr_group_member(t, i, disp);
 	tr_flags_clobber(t, i);
 	retry = e->p;
 	e_lea(e, true, S0, rm_at(base, disp));
@@ -203,13 +205,52 @@ segment:
 			(in->seg == SEG_fs ? offsetof(union regfile, fs_base) : offsetof(union regfile, gs_base))));
 }
 
+/* The entry that a check was made by, or the part of it at `at`. */
+static struct rm
+entry_of(const struct cold *c, size_t at)
+{
+	return rm_gs(c->kind == COLD_tlb ? S1 : NOREG, c->tag + at);
+}
+
+/* S0 is an address: in a page that may be touched? Leaves how far in it is. */
+static struct cold *
+check(struct tr *t, const struct tr_insn *i, unsigned size, bool write)
+{
+	uint32_t info = size | (write ? FILL_write : 0) | first_fault(i);
+	struct bt_site *s = tr_range_site(t, i, size, write, info);
+	size_t entry = s != NULL ? s->entry : tlb_at(t, write);
+	const struct insn *in = &i->in;
+	struct emit *e = &t->e;
+	struct cold *c;
+
+	if (s == NULL) {
+		if (in->index == INSN_NOREG && in->disp == 0 && in->seg != SEG_fs && in->seg != SEG_gs && in->asize == 8 &&
+		    in->base < INSN_RIP && !tr_homed(in->base))
+			e_rorx32(e, S1, tr_host(in->base), INDEX_SHIFT);	/* one step less to wait for */
+		else
+			e_rorx32(e, S1, S0, INDEX_SHIFT);
+		e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
+	}
+	if (s == NULL) {
+		e_alu(e, true, ALU_xor, S0, rm_gs(S1, entry));
+		e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
+	} else {
+		e_alu(e, true, ALU_sub, S0, rm_gs(NOREG, entry));
+		e_alu(e, true, ALU_cmp, S0, rm_gs(NOREG, tr_range_last(entry, size)));
+	}
+	c = tr_cold(t, s == NULL ? COLD_tlb : COLD_range, e_jcc(e, CC_a, NULL));
+	c->tag = entry;
+	c->info = info;
+	c->site = s;
+	return c;
+}
+
 /* i's memory operand, checked: what to use in its place. t->free_reg is left over. `single`: one
  * register and no index, for who can't have more. */
 struct rm
 tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 {
 	const struct insn *in = &i->in;
-	size_t table = tlb_at(t, write);
 	struct emit *e = &t->e;
 	struct cold *c;
 	struct rm rm;
@@ -222,10 +263,12 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	if (in->base == RSP && in->index == INSN_NOREG && !seg && in->asize == tr_word(t) && !single &&
 	    in->disp >= -STACK_REACH && in->disp <= STACK_REACH) {
 		rm = tr_stack(t, i, GSP, (int32_t)in->disp, size);
-		if (!write)
+		if (!write && t->site != NULL)
 			t->site->splits = SPLIT_read;
 		return rm;
 	}
+	if (tr_in_group(t, i))
+		return tr_group_member(t, i, (int32_t)in->disp);
 	t->site = NULL;
 	tr_flags_clobber(t, i);
 	if (seg && tr_is32(t))
@@ -238,27 +281,18 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	}
 	retry = e->p;
 	tr_address(t, in, tr_next(t, i), S0);
-	if (in->index == INSN_NOREG && in->disp == 0 && !homed && !seg && in->asize == 8 && in->base < INSN_RIP)
-		e_rorx32(e, S1, tr_host(in->base), INDEX_SHIFT);	/* one step less to wait for */
-	else
-		e_rorx32(e, S1, S0, INDEX_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
-	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
-	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
-	c = tr_cold(t, COLD_tlb, e_jcc(e, CC_a, NULL));
+	c = check(t, i, size, write);
 	c->back = retry;
-	c->tag = table;
-	c->info = size | (write ? FILL_write : 0) | first_fault(i);
 	c->splits = write ? SPLIT_no : SPLIT_read;
 	t->site = c;
 	if (homed || seg || in->asize != 8 || is_const(t, in)) {
-		e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
-		e_alu(e, true, ALU_add, S0, rm_gs(S1, table + DELTA));
+		e_alu(e, true, c->kind == COLD_tlb ? ALU_xor : ALU_add, S0, entry_of(c, 0));
+		e_alu(e, true, ALU_add, S0, entry_of(c, DELTA));
 		c->resume = e->p;
 		t->free_reg = S1;
 		return rm_at(S0, 0);
 	}
-	e_load(e, S1, rm_gs(S1, table + DELTA));
+	e_load(e, S1, entry_of(c, DELTA));
 	c->resume = e->p;
 	t->free_reg = S0;
 	base = in->base == INSN_NOREG ? NOREG : tr_host(in->base);

@@ -381,4 +381,5 @@ tr_plan(struct tr *t, unsigned start)
 	hold_shadows(t);
 	find_live(t);
 	find_polls(t);
+	tr_share(t);
 }

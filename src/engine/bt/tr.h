@@ -3,7 +3,7 @@
 #pragma once
 #include "engine/bt/bt.h"
 
-enum { TR_INSNS = 64 };
+enum { TR_INSNS = 64, TR_GROUPS = 24, NO_GROUP = -1, STACK_REACH = 1024 };
 
 /* How an instruction is translated; the rest of `enum` order does not matter. */
 enum tr_kind {
@@ -25,6 +25,7 @@ struct tr_insn {
 	bool label;			/* a jump of this block goes here */
 	bool poll;			/* look at cpu->attention before it */
 	bool poll_late;			/* a backward branch that found no place for that */
+	int8_t group;			/* whose check is good for its access, or NO_GROUP */
 	int16_t target;			/* direct branch: index in this block, or -1 */
 	const uint8_t *raw;		/* its bytes */
 	uint32_t cross;			/* it ends in the next page: that instance's id */
@@ -32,9 +33,9 @@ struct tr_insn {
 };
 
 /* Code to be written behind the block's body. */
-enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
+enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_near, COLD_range, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
 	COLD_light, COLD_cross };
-enum cold_split { SPLIT_no, SPLIT_read, SPLIT_store };
+enum cold_split { SPLIT_no, SPLIT_read, SPLIT_store, SPLIT_narrow };
 struct cold {
 	uint8_t kind, fl;		/* enum cold_kind, enum tr_flags there */
 	uint8_t splits, end_fl;		/* enum cold_split; flags at `end` */
@@ -47,6 +48,18 @@ struct cold {
 	int8_t base;
 	uint64_t addr;
 	size_t tag;
+	struct bt_site *site;
+};
+
+/* Accesses with one check; see share.c. */
+struct tr_group {
+	uint16_t at, last;		/* instruction before which the check is made; last access */
+	uint16_t members;		/* accesses; 0: there is no such group */
+	int8_t base;			/* guest register */
+	bool write;
+	int32_t lo, hi;			/* what they touch, from the register's value at `at` */
+	size_t entry;			/* TLB entry, offset in struct cpu */
+	struct bt_site *site;		/* NULL: the stack's */
 };
 
 struct tr {
@@ -65,7 +78,10 @@ struct tr {
 	bool fpu_checked;
 	struct cold *site;		/* of the last memory check */
 	int free_reg;			/* scratch left over by the last memory check */
-	unsigned ncold, nfix;
+	bool narrow;			/* no groups, no near entries */
+	size_t held;			/* S1 holds the delta of this entry; 0: of none */
+	unsigned ncold, nfix, ngroups;
+	struct tr_group group[TR_GROUPS];
 	struct tr_insn i[TR_INSNS];
 	struct cold cold[TR_INSNS * 6];
 	struct { uint8_t *at; int16_t insn; } fix[TR_INSNS * 2];
@@ -82,6 +98,12 @@ void tr_flags_save(struct tr *t, int tmp);
 void tr_flags_restore(struct tr *t, int tmp);
 void tr_flags_for(struct tr *t, struct tr_insn *i, int tmp);
 struct cold *tr_cold(struct tr *t, unsigned kind, uint8_t *from);
+/* checks in common: share.c; near entries: near.c */
+void tr_share(struct tr *t);
+void tr_group_checks(struct tr *t, unsigned k);
+struct rm tr_group_member(struct tr *t, const struct tr_insn *i, int32_t disp);
+struct bt_site *tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, uint32_t info);
+bool tr_is_tired(const struct tr *t, unsigned k, bool group);
 /* accesses across pages: split.c */
 void tr_split_store(struct tr *t, const struct tr_insn *i);
 void tr_split_emit(struct tr *t, const struct cold *c);
@@ -113,6 +135,10 @@ void tr_bits(struct tr *t, struct tr_insn *i);			/* bits.c */
 void tr_show(const struct tr *t);				/* show.c: somebody has asked for it */
 uint32_t tr_exit_light(struct tr *t, struct tr_insn *i);
 
+static inline size_t tr_range_last(size_t entry, unsigned size)
+	{ return entry + offsetof(struct tlb_range, last) + (unsigned)__builtin_ctz(size) * sizeof(uint64_t); }
+static inline bool tr_in_group(const struct tr *t, const struct tr_insn *i)
+	{ return i->group != NO_GROUP && t->group[i->group].members != 0; }
 static inline enum isa_mode tr_isa(const struct tr *t) { return t->mode & BM_code32 ? ISA_32 : ISA_64; }
 static inline uint64_t tr_rip(const struct tr *t, const struct tr_insn *i) { return t->pg->vpage + i->off; }
 static inline uint64_t tr_next(const struct tr *t, const struct tr_insn *i)

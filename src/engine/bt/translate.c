@@ -58,6 +58,21 @@ count(struct tr *t)
 	e_store(&t->e, retired, S0);
 }
 
+/* What i's own code leaves S1 alone, or uses it for the delta of its group. */
+static bool
+keeps_held(const struct tr_insn *i)
+{
+	bool homed = (i->use.gpr_read | i->use.gpr_write) >> HOMED_FIRST != 0;
+	unsigned k;
+
+	if (i->group != NO_GROUP || i->kind == TK_nothing || i->kind == TK_jcc)
+		return true;
+	for (k = 0; k < i->in.nopnds; k++)
+		if (i->in.op[k].kind == OPND_mem && i->kind != TK_lea)
+			return false;
+	return (i->kind == TK_plain || i->kind == TK_lea) && !homed;
+}
+
 static void
 one(struct tr *t, struct tr_insn *i)
 {
@@ -67,11 +82,14 @@ one(struct tr *t, struct tr_insn *i)
 		t->fl = FL_native;
 		t->fpu_checked = false;
 	}
+	if (i->label || !keeps_held(i))
+		t->held = 0;
 	i->host = t->e.p;
 	if (i->poll)
 		tr_poll(t, i);
 	if (i->cross != 0)
 		check_second_page(t, i);
+	tr_group_checks(t, (unsigned)(i - t->i));
 	if ((t->mode & BM_counted) && i->kind != TK_interp)
 		count(t);
 	if (i->kind == TK_plain && (insn_info[i->in.id].flags & FPU_FLAGS) && !t->fpu_checked)
@@ -159,7 +177,7 @@ check_second_page(struct tr *t, struct tr_insn *i)
 }
 
 struct bt_block *
-bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
+bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
 {
 	static __thread struct tr tr;
 	struct tr *t = &tr;
@@ -174,6 +192,8 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 	t->pg = pg;
 	t->mode = bt->now->mode;
 	t->ncold = t->nfix = 0;
+	t->narrow = narrow;
+	t->held = 0;
 	t->fpu_checked = false;
 	t->e = (struct emit){ .p = bt->free, .to_rx = bt->code.rx - bt->code.rw };
 	tr_hold(bt, pg);
@@ -184,7 +204,8 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip)
 	if (t->n == 0)
 		return NULL;
 	t->b = &bt->blocks[bt->nblocks];
-	*t->b = (struct bt_block){ .rip = rip, .page = bt_page_id(bt, pg), .side = bt->nside, .insns = (uint16_t)t->n };
+	*t->b = (struct bt_block){ .rip = rip, .page = bt_page_id(bt, pg), .side = bt->nside, .insns = (uint16_t)t->n,
+		.narrow = narrow };
 	entries(t);
 	body(t);
 	t->body_end = t->e.p;

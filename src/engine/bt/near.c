@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/near.c - checks against a copy of a TLB entry at a constant address.
+ *
+ *	lea   s0, [address]
+ *	sub   s0, gs:[range + lo]
+ *	cmp   s0, gs:[range + last]	; that of its size
+ *	ja    miss			; gate_range copies it from the table
+ *	mov   s1, gs:[range + delta]
+ *	op    [address + s1]
+ *
+ * Shorter than a look into the table, and the delta waits for no address. A range is one page, and
+ * more when pages beside it are in the TLB and lie beside it in the host, too. Groups of accesses
+ * (share.c) have entries of one page. Good while an instruction stays where it is for some time. One
+ * that does not gets tired: its misses are counted and timed, and when they come too often its block
+ * is translated again, with that check made by the table.
+ */
+#include "engine/bt/tr.h"
+
+enum { PATIENCE = 256 /* misses */, TSC_SHIFT = 4, OFTEN = 150 >> TSC_SHIFT /* so few cycles from one to the next */,
+	DELTA = offsetof(struct tlb_entry, delta) };
+#define FOUR_GIB (1ull << 32)	/* 32-bit code has no addresses behind it */
+
+static unsigned
+tired_bit(uint64_t rip, bool group)
+{
+	return (unsigned)(((rip << 1 | group) * 0x9e3779b97f4a7c15) >> 48) & (BT_TIRED - 1);
+}
+
+bool
+tr_is_tired(const struct tr *t, unsigned k, bool group)
+{
+	unsigned bit = tired_bit(tr_rip(t, &t->i[k]), group);
+
+	return t->bt->tired[bit / 8] >> bit % 8 & 1;
+}
+
+static uint32_t
+cycles(void)
+{
+	return (uint32_t)(__builtin_ia32_rdtsc() >> TSC_SHIFT);
+}
+
+/* A site has missed often. True: it will not again; its block is gone. */
+bool
+bt_near_tired(struct bt_state *bt, struct bt_site *s, const uint8_t *pc)
+{
+	uint32_t now = cycles(), since = now - s->since;
+	struct bt_block *b;
+
+	if (s->left >= 0)
+		return false;
+	s->left = PATIENCE;
+	if (s->since == 0 || since > PATIENCE * OFTEN) {
+		s->since = now | 1;
+		return false;
+	}
+	bt->tired[s->bit / 8] |= (uint8_t)(1 << s->bit % 8);
+	bt->stats.tired++;
+	if ((b = bt_block_at(bt, pc)) != NULL)
+		bt_block_forget(bt, b);
+	return true;
+}
+
+/* Set a range to the pages around `page` that lie side by side as it does, as far as the TLB knows. */
+void
+bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, const struct tlb_entry *e)
+{
+	uint8_t *c = (uint8_t *)bt->c;
+	const struct tlb_entry *table = (const struct tlb_entry *)(const void *)(c + s->table), *n;
+	struct tlb_range *r = (struct tlb_range *)(void *)(c + s->entry);
+	uint64_t lo = page, hi = page + PAGE_SIZE, delta = e->delta;
+	unsigned k;
+
+	for (k = 1; k < TLB_ENTRIES / 2; k++, lo -= PAGE_SIZE) {
+		n = &table[((lo >> PAGE_SHIFT) - 1) & (TLB_ENTRIES - 1)];
+		if (n->tag != lo - PAGE_SIZE || n->delta != delta)
+			break;
+	}
+	for (k = 1; k < TLB_ENTRIES / 2; k++, hi += PAGE_SIZE) {
+		n = &table[hi >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+		if (n->tag != hi || n->delta != delta || hi == FOUR_GIB)
+			break;
+	}
+	r->lo = lo;
+	r->delta = delta;
+	for (k = 0; k < TLB_SIZES; k++)
+		r->last[k] = hi - lo - (1u << k);
+	*(uint64_t *)(void *)(c + s->used) |= s->mask;
+}
+
+/* ---- while a block is written ---- */
+
+static size_t
+tlb_of(const struct tr *t)
+{
+	return offsetof(struct cpu, tlb) + (t->mode >> BM_VIEW_SHIFT & 3) * sizeof(struct tlb);
+}
+
+/* Instructions close to each other that have a base register in common are likely to want the same. */
+static unsigned
+place_of(const struct tr *t, const struct tr_insn *i)
+{
+	enum { NEIGHBOURS = 9 };
+
+	return (unsigned)((tr_rip(t, i) >> NEIGHBOURS) * 0x9e3779b1 >> 8) + i->in.base * 5u + i->in.seg;
+}
+
+static struct bt_site *
+site_new(struct tr *t, unsigned k, bool write, bool group, uint32_t info)
+{
+	size_t table = tlb_of(t) + (write ? offsetof(struct tlb, write) : offsetof(struct tlb, read));
+	struct bt_site *s = &t->bt->sites[t->bt->nsites++];
+
+	*s = (struct bt_site){ .left = PATIENCE, .info = info | FILL_near | (write ? FILL_write : 0), .table = (uint32_t)table,
+		.bit = tired_bit(tr_rip(t, &t->i[k]), group) };
+	return s;
+}
+
+/* A check of i's operand by a range; NULL: it has to be by the table. */
+struct bt_site *
+tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, uint32_t info)
+{
+	unsigned k = (unsigned)(i - t->i), n = place_of(t, i) % TLB_NEAR;
+	struct bt_site *s;
+
+	if (t->narrow || t->bt->nsites == SITES_MAX || size > 1 << (TLB_SIZES - 1) || (size & (size - 1)) != 0 ||
+	    tr_is_tired(t, k, false))
+		return NULL;
+	s = site_new(t, k, write, false, info | FILL_range);
+	s->entry = (uint32_t)(tlb_of(t) + offsetof(struct tlb, range) + (write * TLB_NEAR + n) * sizeof(struct tlb_range));
+	s->used = (uint32_t)(tlb_of(t) + offsetof(struct tlb, range_used) + write * sizeof(uint64_t));
+	s->mask = 1ull << n;
+	return s;
+}
+
+/* Another group that is checked, or used, while g is has this entry. */
+static bool
+is_taken(const struct tr *t, const struct tr_group *g, size_t entry)
+{
+	const struct tr_group *o;
+
+	for (o = t->group; o < t->group + t->ngroups; o++)
+		if (o != g && o->members != 0 && o->entry == entry && o->at <= g->last && g->at <= o->last)
+			return true;
+	return false;
+}
+
+static struct bt_site *
+group_site(struct tr *t, struct tr_group *g)
+{
+	size_t near = tlb_of(t) + offsetof(struct tlb, near) + g->write * sizeof(((struct tlb *)0)->near[0]);
+	unsigned n = place_of(t, &t->i[g->at]) + (unsigned)g->base, k;
+	struct bt_site *s;
+
+	if (t->bt->nsites == SITES_MAX)
+		return NULL;
+	for (k = 0; k < TLB_NEAR; k++, n++) {
+		g->entry = near + n % TLB_NEAR * sizeof(struct tlb_entry);
+		if (!is_taken(t, g, g->entry))
+			break;
+	}
+	s = site_new(t, g->at, g->write, true, (uint32_t)(g->hi - g->lo) | FILL_narrow);
+	s->entry = (uint32_t)g->entry;
+	s->used = (uint32_t)(tlb_of(t) + offsetof(struct tlb, near_used) + g->write * sizeof(uint64_t));
+	s->mask = 1ull << n % TLB_NEAR;
+	return s;
+}
+
+/* The checks that stand before instruction k. */
+void
+tr_group_checks(struct tr *t, unsigned k)
+{
+	struct emit *e = &t->e;
+	struct tr_group *g;
+	struct cold *c;
+	uint8_t *retry;
+	int32_t span;
+
+	for (g = t->group; g < t->group + t->ngroups; g++) {
+		if (g->members == 0 || g->at != k)
+			continue;
+		span = g->hi - g->lo;
+		g->entry = tlb_of(t) + offsetof(struct tlb, stack);
+		if (g->base != RSP && (g->site = group_site(t, g)) == NULL) {
+			g->members = 0;		/* each for itself */
+			continue;
+		}
+		tr_flags_clobber(t, &t->i[k]);
+		t->held = 0;
+		retry = e->p;
+		e_lea(e, true, S0, rm_at(tr_host(g->base), g->lo));
+		e_alu(e, true, ALU_xor, S0, rm_gs(NOREG, g->entry));
+		e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
+		c = tr_cold(t, g->base == RSP ? COLD_stack : COLD_near, e_jcc(e, CC_a, NULL));
+		c->back = retry;
+		c->base = (int8_t)tr_host(g->base);
+		c->disp = g->lo;
+		c->tag = g->entry;
+		c->site = g->site;
+		c->info = (uint32_t)span | FILL_write | FILL_stack | FILL_narrow;
+		c->splits = SPLIT_narrow;
+		c->addr = tr_rip(t, &t->i[k]);
+	}
+}
+
+/* The operand of i, whose group has been checked. */
+struct rm
+tr_group_member(struct tr *t, const struct tr_insn *i, int32_t disp)
+{
+	const struct tr_group *g = &t->group[i->group];
+
+	if (t->held != g->entry)
+		e_load(&t->e, S1, rm_gs(NOREG, g->entry + DELTA));
+	t->held = g->entry;
+	t->free_reg = S0;
+	t->site = NULL;
+	return rm_sum(tr_host(g->base), S1, 0, disp);
+}

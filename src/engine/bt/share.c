@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine/bt/share.c - which memory accesses of a block have a check in common.
+ *
+ * Accesses at constant distances from a register that nothing else changes between them form a
+ * group: one check over all that they touch, made before the first of them, or sooner, where flags
+ * are dead. It says that the span is in one page that all may touch. When it is not, the block goes
+ * on at that instruction in a translation without groups, which finds out who faults, and where.
+ */
+#include "engine/bt/tr.h"
+
+enum { SPAN = 512, SPAN_STACK = 1024 };
+
+/* What is known of a register while a block is looked through. */
+struct base {
+	struct tr_group *g;	/* open */
+	int64_t moved;		/* by how much since the group's first access */
+};
+
+struct touch { int64_t disp; unsigned size; bool write; };
+
+/* The access of i that can be in a group of `base`. */
+static bool
+access_of(const struct tr_insn *i, int *base, struct touch *a)
+{
+	const struct insn *in = &i->in;
+	unsigned k, n = 0;
+
+	*base = RSP;
+	switch (i->kind) {
+	case TK_push:
+		*a = (struct touch){ -8, 8, true };
+		return in->op[0].kind != OPND_mem;
+	case TK_call:
+		*a = (struct touch){ -8, 8, true };
+		return true;
+	case TK_call_reg:
+		*a = (struct touch){ -8, 8, true };
+		return in->op[0].kind == OPND_reg;
+	case TK_pop: case TK_ret:
+		*a = (struct touch){ 0, 8, false };
+		return true;
+	case TK_plain:
+		break;
+	default:
+		return false;
+	}
+	if (in->base >= INSN_RIP || tr_homed(in->base) || in->index != INSN_NOREG || in->asize != 8 ||
+	    in->seg == SEG_fs || in->seg == SEG_gs || in->disp < -STACK_REACH || in->disp > STACK_REACH)
+		return false;
+	*base = in->base;
+	*a = (struct touch){ .disp = in->disp };
+	for (k = 0; k < in->nopnds; k++) {
+		if (in->op[k].kind != OPND_mem)
+			continue;
+		a->size = in->op[k].size;
+		a->write |= (in->op[k].access & OPND_w) != 0;
+		n++;
+	}
+	return n == 1;
+}
+
+/* Whether code of i refills the stack entry, or uses what it was filled with. */
+static bool
+uses_stack(const struct tr_insn *i)
+{
+	const struct insn *in = &i->in;
+
+	switch (i->kind) {
+	case TK_push: case TK_pop: case TK_call: case TK_call_reg: case TK_ret: case TK_leave: case TK_pushf:
+		return true;
+	default:
+		return in->base == RSP && in->index == INSN_NOREG;
+	}
+}
+
+/* i changes reg by a constant, if at all: that, else false. */
+static bool
+moves_by(const struct tr_insn *i, int reg, int64_t *by)
+{
+	const struct insn *in = &i->in;
+	bool itself = in->op[0].kind == OPND_reg && in->op[0].reg == reg && in->op[0].size == 8;
+
+	*by = 0;
+	if (!(i->use.gpr_write >> reg & 1))
+		return true;
+	if (reg == RSP && (i->kind == TK_push || (i->kind == TK_pop && in->op[0].reg != RSP))) {
+		*by = i->kind == TK_push ? -8 : 8;
+		return true;
+	}
+	if (i->kind == TK_lea && itself && in->osize == 8 && in->asize == 8 && in->base == reg && in->index == INSN_NOREG)
+		*by = in->disp;
+	else if (i->kind == TK_plain && itself && (in->id == INSN_add || in->id == INSN_sub) && in->op[1].kind == OPND_imm)
+		*by = in->id == INSN_add ? (int64_t)in->imm : -(int64_t)in->imm;
+	else
+		return false;
+	return *by == (int32_t)*by;
+}
+
+/* Nothing that i does can come between a check and what it is for. */
+static bool
+is_quiet(const struct tr_insn *i)
+{
+	switch (i->kind) {
+	case TK_plain: case TK_lea: case TK_nothing: case TK_push: case TK_pop: case TK_jcc: case TK_call: case TK_ret:
+	case TK_call_reg: case TK_bits: case TK_segsel:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool
+grows_too_far(const struct tr_group *g, int64_t lo, int64_t hi)
+{
+	int64_t span = (hi > g->hi ? hi : g->hi) - (lo < g->lo ? lo : g->lo);
+
+	return span > (g->base == RSP ? SPAN_STACK : SPAN);
+}
+
+static void
+join(struct tr *t, unsigned k, struct base *b, int base, const struct touch *a)
+{
+	int64_t lo, hi;
+
+	if (b->g != NULL && grows_too_far(b->g, b->moved + a->disp, b->moved + a->disp + a->size))
+		b->g = NULL;
+	if (b->g == NULL) {
+		if (t->ngroups == TR_GROUPS)
+			return;
+		b->g = &t->group[t->ngroups++];
+		b->moved = 0;
+		*b->g = (struct tr_group){ .at = (uint16_t)k, .base = (int8_t)base, .lo = (int32_t)a->disp,
+			.hi = (int32_t)a->disp + (int32_t)a->size };
+	}
+	lo = b->moved + a->disp, hi = lo + a->size;
+	b->g->lo = lo < b->g->lo ? (int32_t)lo : b->g->lo;
+	b->g->hi = hi > b->g->hi ? (int32_t)hi : b->g->hi;
+	b->g->write |= a->write || base == RSP;
+	b->g->members++;
+	b->g->last = (uint16_t)k;
+	t->i[k].group = (int8_t)(b->g - t->group);
+}
+
+static void
+collect(struct tr *t)
+{
+	struct base bases[16] = { { 0 } };
+	struct touch a;
+	int64_t by;
+	unsigned k;
+	int r, base;
+
+	for (k = 0; k < t->n; k++) {
+		struct tr_insn *i = &t->i[k];
+
+		if (i->label || !is_quiet(i))
+			for (r = 0; r < 16; r++)
+				bases[r].g = NULL;
+		if (access_of(i, &base, &a))
+			join(t, k, &bases[base], base, &a);
+		else if (uses_stack(i))
+			bases[RSP].g = NULL;
+		for (r = 0; r < 16; r++) {
+			if (moves_by(i, r, &by))
+				bases[r].moved += by;
+			else
+				bases[r].g = NULL;
+		}
+	}
+}
+
+/* Move the check to where it costs no saved flags. */
+static bool
+hoist(const struct tr *t, struct tr_group *g)
+{
+	int32_t lo = g->lo, hi = g->hi;
+	unsigned k = g->at;
+	int64_t by;
+
+	while (t->i[k].live != 0) {
+		if (k == 0 || t->i[k].label || !is_quiet(&t->i[k - 1]) || t->i[k - 1].kind == TK_jcc ||
+		    !moves_by(&t->i[k - 1], g->base, &by) || (g->base == RSP && uses_stack(&t->i[k - 1])))
+			return false;
+		lo += (int32_t)by, hi += (int32_t)by;
+		k--;
+	}
+	if (lo < -STACK_REACH * 2 || hi > STACK_REACH * 2)
+		return false;
+	g->lo = lo, g->hi = hi;
+	g->at = (uint16_t)k;
+	return true;
+}
+
+static void
+dissolve(struct tr *t, unsigned n)
+{
+	unsigned k;
+
+	for (k = 0; k < t->n; k++)
+		if (t->i[k].group == (int)n)
+			t->i[k].group = NO_GROUP;
+	t->group[n].members = 0;
+}
+
+void
+tr_share(struct tr *t)
+{
+	struct tr_group *g;
+	unsigned k;
+
+	t->ngroups = 0;
+	for (k = 0; k < t->n; k++)
+		t->i[k].group = NO_GROUP;
+	if (t->narrow || (t->mode & BM_code32))
+		return;
+	collect(t);
+	for (k = 0; k < t->ngroups; k++) {
+		g = &t->group[k];
+		if ((t->i[g->at].live != 0 && !hoist(t, g) && g->members == 1) ||
+		    (g->members == 1 && t->i[g->at].group == (int)k) || tr_is_tired(t, g->at, true))
+			dissolve(t, k);
+	}
+}
