@@ -147,7 +147,8 @@ tr_plain_fits(const struct tr *t, const struct tr_insn *i)
 		return false;
 	if (rm_in_place(i, &f))
 		homed &= ~(1u << f.rm);
-	return __builtin_popcount(homed) <= (f.mem ? 1 : 2);
+	homed &= homed - 1;	/* more than one; more than two */
+	return homed == 0 || (!f.mem && (homed & (homed - 1)) == 0);
 }
 
 /* Write-only operands need no load before; of the others who knows. */

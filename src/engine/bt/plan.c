@@ -105,6 +105,23 @@ kind_of_flow(const struct insn *in)
 	}
 }
 
+/* Its bytes do here what they do in the guest: no memory, and all registers are those of the same name. */
+static bool
+is_verbatim(const struct tr *t, const struct tr_insn *i)
+{
+	enum { ELSEWHERE = 1 << RSP | 1 << R13 | 1 << R14 | 1 << R15 };
+	unsigned k;
+
+	if (tr_is32(t) || ((i->use.gpr_read | i->use.gpr_write) & ELSEWHERE))
+		return false;
+	if (i->in.id == INSN_lea)
+		return i->in.base != INSN_RIP;
+	for (k = 0; k < i->in.nopnds; k++)
+		if (i->in.op[k].kind == OPND_mem)
+			return false;
+	return true;
+}
+
 static unsigned
 kind_of(const struct tr *t, const struct tr_insn *i)
 {
@@ -131,6 +148,8 @@ kind_of(const struct tr *t, const struct tr_insn *i)
 	} else {
 		kind = kind_of_integer(t, i);
 	}
+	if ((kind == TK_plain || kind == TK_lea) && is_verbatim(t, i))
+		return TK_verbatim;
 	return kind == TK_plain && !tr_plain_fits(t, i) ? TK_interp : kind;
 }
 
@@ -234,16 +253,22 @@ live_at(const struct tr *t, uint64_t rip)
 	return live | (RFLAGS_arith & (uint16_t)~written);
 }
 
+/* Instructions lie in the order of their offsets. */
 static int
 index_of(const struct tr *t, uint64_t rip)
 {
-	unsigned k;
+	unsigned lo = 0, hi = t->n, mid, off = (unsigned)(rip & ~PAGE_MASK);
 
-	if ((rip & PAGE_MASK) == t->pg->vpage)
-		for (k = 0; k < t->n; k++)
-			if (t->i[k].off == (rip & ~PAGE_MASK))
-				return (int)k;
-	return -1;
+	if ((rip & PAGE_MASK) != t->pg->vpage)
+		return -1;
+	while (hi - lo > 1) {
+		mid = (lo + hi) / 2;
+		if (t->i[mid].off <= off)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return t->i[lo].off == off ? (int)lo : -1;
 }
 
 static void
@@ -265,46 +290,53 @@ find_targets(struct tr *t)
 	}
 }
 
-/* Flags needed where control may go from instruction k. */
+/* Flags needed where control may go from instruction k; `out`: where it leaves the block. */
 static uint16_t
-live_behind(struct tr *t, unsigned k, uint16_t exits)
+live_behind(struct tr *t, unsigned k, uint16_t out)
 {
 	struct tr_insn *i = &t->i[k];
-	uint16_t live = 0;
 
 	if (i->kind == TK_interp || i->kind == TK_jmp_reg || i->kind == TK_call_reg || i->kind == TK_ret)
 		return RFLAGS_arith;
-	if (is_direct(i))
-		live = i->target >= 0 ? t->i[i->target].live : exits;
-	if (i->kind == TK_acflag)
-		return live_at(t, tr_next(t, i));
-	if (!ends(i))
-		live |= k + 1 < t->n ? t->i[k + 1].live : live_at(t, tr_next(t, i));
+	if (i->target >= 0)
+		out |= t->i[i->target].live;
+	return ends(i) || k + 1 == t->n ? out : out | t->i[k + 1].live;
+}
+
+/* Flags needed outside of the block where instruction k leaves it. */
+static uint16_t
+live_outside(const struct tr *t, unsigned k)
+{
+	const struct tr_insn *i = &t->i[k];
+	uint16_t live = is_direct(i) && i->target < 0 ? live_at(t, tr_target(t, i)) : 0;
+
+	if (i->kind == TK_acflag || (!ends(i) && k + 1 == t->n))
+		live |= live_at(t, tr_next(t, i));
 	return live;
 }
 
 static void
 find_live(struct tr *t)
 {
-	uint16_t exits[TR_INSNS], live;
-	bool again = true;
+	uint16_t out[TR_INSNS], live;
+	bool loops = false, again = true;
 	unsigned k;
 
 	for (k = 0; k < t->n; k++) {
-		exits[k] = is_direct(&t->i[k]) && t->i[k].target < 0 ? live_at(t, tr_target(t, &t->i[k])) : 0;
+		out[k] = live_outside(t, k);
 		t->i[k].live = 0;
+		loops |= t->i[k].target >= 0 && t->i[k].target <= (int)k;
 	}
 	while (again) {
 		again = false;
 		for (k = t->n; k-- > 0; ) {
 			struct tr_insn *i = &t->i[k];
 
-			i->live_out = live_behind(t, k, exits[k]);
+			i->live_out = live_behind(t, k, out[k]);
 			live = (uint16_t)((i->live_out & ~(i->use.fl_write & ~i->maybe)) | i->use.fl_read) & RFLAGS_arith;
 			if (i->kind == TK_interp || (t->mode & BM_counted))
 				live = RFLAGS_arith;
-			if (live != i->live)
-				again = true;
+			again |= loops && live != i->live;
 			i->live = live;
 		}
 	}

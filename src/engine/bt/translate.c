@@ -74,6 +74,16 @@ keeps_held(const struct tr_insn *i)
 }
 
 static void
+verbatim(struct tr *t, struct tr_insn *i)
+{
+	unsigned k;
+
+	tr_flags_for(t, i, S0);
+	for (k = 0; k < i->in.len; k++)
+		e8(&t->e, i->raw[k]);
+}
+
+static void
 one(struct tr *t, struct tr_insn *i)
 {
 	if (i->label) {		/* whoever jumps here has native flags */
@@ -92,7 +102,7 @@ one(struct tr *t, struct tr_insn *i)
 	tr_group_checks(t, (unsigned)(i - t->i));
 	if ((t->mode & BM_counted) && i->kind != TK_interp)
 		count(t);
-	if (i->kind == TK_plain && (insn_info[i->in.id].flags & FPU_FLAGS) && !t->fpu_checked)
+	if ((i->kind == TK_plain || i->kind == TK_verbatim) && (insn_info[i->in.id].flags & FPU_FLAGS) && !t->fpu_checked)
 		fpu_check(t, i);
 	switch (i->kind) {
 	case TK_nothing:
@@ -102,6 +112,9 @@ one(struct tr *t, struct tr_insn *i)
 		break;
 	case TK_plain:
 		tr_plain(t, i);
+		break;
+	case TK_verbatim:
+		verbatim(t, i);
 		break;
 	case TK_lea:
 		tr_lea(t, i);
