@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/engine/contract.c - what every engine must do, in a few bytes of guest code each.
- *
- * ENGINES=kvm runs only those named.
- */
-#include "engine/rig.h"
-
-static const struct engine *const engines[] = { &interp_engine, &bt_engine, &kvm_engine };
-static const struct engine *engine;	/* the one under test */
+/* tests/engine/contract.c - what every engine must do, in a few bytes of guest code each: code, faults, modes. */
+#include "engine/engines.h"
 
 /* The translator counts instructions only when asked to stop at some number of them; hardware does not. */
 enum { COUNTED = 1 << 30 };
@@ -92,8 +86,11 @@ raises_each_kind(void)
 	unsigned i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct rig *g = rig_open(engine, RIG_long);
+		struct rig *g;
 
+		if (on_tcg() && (cases[i].vec == VEC_ss || cases[i].code[0] == '\xf1'))
+			continue;	/* QEMU raises #GP for #SS, and stops at INT1 */
+		g = rig_open(engine, RIG_long);
 		rig_code(g, cases[i].code, cases[i].n);
 		g->cpu.r.rax = 1ull << 63;
 		if (cases[i].vec == VEC_ss) {
@@ -332,36 +329,26 @@ changes_privilege(void)
 int
 main(void)
 {
-	const char *only = getenv("ENGINES");
-	struct kvm_answer kvm;
-	unsigned i;
+	static const struct engine_case cases[] = {
+		CASE(halts),
+		CASE(loops),
+		CASE(reaches_memory),
+		CASE(faults_precisely),
+		HARD(raises_each_kind),
+		CASE(speaks_to_ports),
+		CASE(attends),
+		HARD(opens_the_window),
+		CASE(sees_its_own_writes),
+		CASE(single_steps),
+		CASE(steps_over_hlt),
+		CASE(repeats),
+		CASE(stops_in_the_middle),
+		CASE(runs_real_mode),
+		CASE(runs_protected_mode),
+		CASE(crosses_pages),
+		HARD(changes_privilege),
+	};
 
-	for (i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
-		engine = engines[i];
-		if (only != NULL && strstr(only, engine->name) == NULL)
-			continue;
-		if (engine == &kvm_engine && kvm_usable(&kvm) != 0) {
-			printf("skip contract on kvm: /dev/kvm: %s\n", kvm.why);
-			continue;
-		}
-		printf("# %s\n", engine->name);
-		RUN(halts);
-		RUN(loops);
-		RUN(reaches_memory);
-		RUN(faults_precisely);
-		RUN(raises_each_kind);
-		RUN(speaks_to_ports);
-		RUN(attends);
-		RUN(opens_the_window);
-		RUN(sees_its_own_writes);
-		RUN(single_steps);
-		RUN(steps_over_hlt);
-		RUN(repeats);
-		RUN(stops_in_the_middle);
-		RUN(runs_real_mode);
-		RUN(runs_protected_mode);
-		RUN(crosses_pages);
-		RUN(changes_privilege);
-	}
+	run_on_engines(cases, sizeof(cases) / sizeof(cases[0]));
 	return check_done();
 }

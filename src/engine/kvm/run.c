@@ -269,21 +269,23 @@ kvm_ready(struct cpu *c)
 	return enter(c) < 0 && errno != EINTR && errno != EAGAIN ? refused(c) : 0;
 }
 
-/* An interrupt goes into what KVM is about to deliver, an NMI to those that wait. */
+/* An interrupt goes into what KVM is about to deliver, an NMI to those that wait: both with the next entry. */
 static int
 kvm_inject(struct cpu *c)
 {
 	struct kvm_vcpu *k = c->kvm;
 	struct kvm_vcpu_events *e = &k->run->s.regs.events;
 
-	if (c->fault.kind == EVENT_nmi)
-		return VCPU_CALL(k, KVM_NMI, NULL) < 0 ? FAULT : OK;
-	if (c->dirty & GROUP_BIT(GROUP_event))
-		kvm_store(c, GROUP_BIT(GROUP_event));
-	c->dirty &= ~GROUP_BIT(GROUP_event);
-	e->interrupt.injected = 1;
-	e->interrupt.soft = 0;
-	e->interrupt.nr = c->fault.vec;
+	if (kvm_fetch(c, GROUP_BIT(GROUP_event)) != 0)
+		return FAULT;
+	if (c->fault.kind == EVENT_nmi) {
+		e->nmi.pending = 1;
+		c->r.nmi_pending = 1;
+	} else {
+		e->interrupt.injected = 1;
+		e->interrupt.soft = 0;
+		e->interrupt.nr = c->fault.vec;
+	}
 	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
 	k->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
 	return OK;
@@ -306,7 +308,10 @@ kvm_step(struct cpu *c, struct vexit *x)
 	struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
 	int err;
 
-	if (VCPU_CALL(c->kvm, KVM_SET_GUEST_DEBUG, &d) < 0)
+	/* KVM steps from the rip that it knows: it must be the guest's by then. */
+	c->kvm->run->immediate_exit = 1;
+	if (prepare(c) != 0 || (enter(c) < 0 && errno != EINTR && errno != EAGAIN) ||
+	    VCPU_CALL(c->kvm, KVM_SET_GUEST_DEBUG, &d) < 0)
 		return -1;
 	err = kvm_enter(c, x);
 	if (err == 0 && x->kind == EXIT_debug)
