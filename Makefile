@@ -25,12 +25,12 @@ LDLIBS := -lseccomp -lZydis -lz -llzma -lzstd -llz4 -lbz2 -luring -lm -pthread
 SRC  := $(shell find src -name '*.c' | LC_ALL=C sort)
 LIB  := $(filter-out src/cli/% src/helper/%,$(SRC))
 OBJ  := $(SRC:%.c=$B/%.o)
-TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine -name '*.c' | LC_ALL=C sort))
+TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine tests/leak -name '*.c' | LC_ALL=C sort))
 
 # As many jobs as processors, unless told otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all run check check-kvm bench bench-programs test fuzz clean packages packages-run
+.PHONY: all run check check-kvm check-leak bench bench-programs test fuzz clean packages packages-run
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -100,8 +100,13 @@ check-kvm: packages
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent $B/tests/engine/contract
 	@KVM_CHECK=1 tests/kvm/run-kvm
 
+# Isolation at length: every MSR number, millions of wild mappings and instructions. Hours.
+check-leak: packages
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent $B/tests/leak/leak
+	@LEAK=full tests/leak/run-leak
+
 test: $B/regent $(TESTS)
-	@B=$B $(SLOW_$(MODE)) tools/check $(TESTS)
+	@B=$B $(SLOW_$(MODE)) tools/check $(filter-out $B/tests/leak/%,$(TESTS))
 
 clean:
 	rm -rf build
