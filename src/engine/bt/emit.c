@@ -166,6 +166,13 @@ e_rorx32(struct emit *e, int to, int from, unsigned by)
 }
 
 void
+e_rorx64(struct emit *e, int to, int from, unsigned by)
+{
+	e_vex(e, 3, true, false, MAP_0f3a, 0xf0, to, 0, rm_reg(from));
+	e8(e, by);
+}
+
+void
 e_patch(uint8_t *rel32, const uint8_t *to)
 {
 	int32_t rel = (int32_t)(to - (rel32 + 4));

@@ -58,6 +58,7 @@ enum alu { ALU_add, ALU_or, ALU_adc, ALU_sbb, ALU_and, ALU_sub, ALU_xor, ALU_cmp
 void e_alu(struct emit *e, bool w, enum alu op, int to, struct rm from);
 void e_alu_imm(struct emit *e, bool w, enum alu op, struct rm to, int32_t imm);
 void e_rorx32(struct emit *e, int to, int from, unsigned by);		/* BMI2 */
+void e_rorx64(struct emit *e, int to, int from, unsigned by);
 
 /* Branches: to a known place, or to be patched. Positions are in the writable mapping. */
 enum cc { CC_o, CC_no, CC_b, CC_ae, CC_e, CC_ne, CC_be, CC_a, CC_s, CC_ns, CC_p, CC_np, CC_l, CC_ge, CC_le, CC_g };

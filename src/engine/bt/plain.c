@@ -6,7 +6,7 @@
  */
 #include "engine/bt/tr.h"
 
-enum { MOD_REG_BITS = 0xc0, REX_R = 4, REX_B = 1, REX_W = 8 };
+enum { MOD_REG_BITS = 0xc0, REX_R = 4, REX_B = 1, REX_W = 8, HIGH8_FIRST = 4 /* AH's number in ModRM */ };
 
 /* What the register fields of an instruction mean. */
 struct fields {
@@ -141,8 +141,8 @@ tr_plain_fits(const struct tr *t, const struct tr_insn *i)
 		if (in->op[k].kind == OPND_seg || in->op[k].kind == OPND_cr || in->op[k].kind == OPND_dr)
 			return false;
 	}
-	if (f.high8 && f.mem)
-		return false;
+	if (f.high8 && f.mem && in->id == INSN_cmpxchg)
+		return false;	/* AL at the same time */
 	if (f.high8 && in->op[0].size > 1 && (in->op[0].reg == RSP || in->rex != 0))
 		return false;
 	if (rm_in_place(i, &f))
@@ -232,6 +232,14 @@ homes_choose(struct homes *h, uint32_t set, int first, int second)
 	}
 }
 
+/* AH, CH, DH, BH beside a memory operand, whose registers need REX: the register's second byte is its
+ * first meanwhile. */
+static void
+high8_turn(struct tr *t, const struct fields *f, unsigned by)
+{
+	e_rorx64(&t->e, f->reg - HIGH8_FIRST, f->reg - HIGH8_FIRST, by);
+}
+
 void
 tr_plain(struct tr *t, struct tr_insn *i)
 {
@@ -240,9 +248,9 @@ tr_plain(struct tr *t, struct tr_insn *i)
 	struct fields f = fields_of(in);
 	uint32_t homed = homed_fields(in, &f);
 	struct homes h = { .n = 0 };
-	bool write = false;
+	bool write = false, turned = f.high8 && f.mem;
 	unsigned k, size = 0;
-	int reg = f.reg, v = in->vvvv;
+	int reg = turned ? f.reg - HIGH8_FIRST : f.reg, v = in->vvvv;
 	struct rm rm;
 
 	if (f.mem) {
@@ -252,7 +260,7 @@ tr_plain(struct tr *t, struct tr_insn *i)
 				write |= (in->op[k].access & OPND_w) != 0;
 			}
 		}
-		rm = tr_mem(t, i, size, write, false);
+		rm = tr_mem(t, i, size, write, turned && (in->base == reg || in->index == reg));
 		homes_choose(&h, homed, t->free_reg, NOREG);
 		tr_flags_for(t, i, t->free_reg);
 	} else if (rm_in_place(i, &f)) {
@@ -271,7 +279,11 @@ tr_plain(struct tr *t, struct tr_insn *i)
 	for (k = 0; k < h.n; k++)
 		if ((i->use.gpr_read >> h.guest[k] & 1) || !overwrites(in))
 			e_load(&t->e, h.host[k], tr_home(h.guest[k]));
+	if (turned)
+		high8_turn(t, &f, 8);
 	encode(t, in, raw, &f, reg, rm, v);
+	if (turned)
+		high8_turn(t, &f, 64 - 8);
 	for (k = 0; k < h.n; k++)
 		if (i->use.gpr_write >> h.guest[k] & 1)
 			e_store(&t->e, tr_home(h.guest[k]), h.host[k]);

@@ -2,14 +2,15 @@
 /* engine/bt/plan.c - before a block is written: which instructions it has, how each is translated,
  * where flags are live, where to poll.
  *
- * A block is a stretch of one page with one entry. It goes on behind conditional jumps, and behind
- * unconditional ones when a jump inside the block leads there.
+ * A block is a stretch of one page with one entry. It goes on behind a few conditional jumps, and behind
+ * unconditional ones when a jump inside the block leads there. It does not run on into another block
+ * behind a conditional jump: where paths meet again, each would have a copy of the rest.
  */
 #include "engine/bt/tr.h"
 
 #define CROSS_UNKNOWN UINT32_MAX
 
-enum { PEEK = 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
+enum { JUMPS_MAX = 3 /* conditional ones in a block */, PEEK = 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
 
 static bool
 fpu_allowed(uint32_t mode, uint32_t flags)
@@ -380,11 +381,19 @@ hold_shadows(struct tr *t)
 			t->i[k].kind = TK_interp;
 }
 
+/* The block ends behind t's last instruction, a conditional jump. */
+static bool
+jump_ends(const struct tr *t, unsigned off, unsigned *jumps)
+{
+	return t->i[t->n - 1].kind == TK_jcc && (++*jumps == JUMPS_MAX ||
+		bt_block_find(t->bt, t->pg, t->pg->vpage + off) != NULL);
+}
+
 void
 tr_plan(struct tr *t, unsigned start)
 {
 	uint64_t reach = 0, target;	/* a jump of the block goes as far as here */
-	unsigned off = start;
+	unsigned off = start, jumps = 0;
 	struct tr_insn *i;
 
 	t->falls = true;
@@ -406,6 +415,8 @@ tr_plan(struct tr *t, unsigned start)
 			t->falls = false;
 			break;
 		}
+		if (jump_ends(t, off, &jumps))
+			break;
 	}
 	if (t->n > 0 && ends(&t->i[t->n - 1]))
 		t->falls = false;
