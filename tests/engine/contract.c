@@ -286,6 +286,31 @@ runs_protected_mode(void)
 	rig_close(g);
 }
 
+/* An offset that wraps violates the limit, though the base takes the access elsewhere: #GP, here to
+ * gates that are none for this mode. mov eax,fs:[ebx]; hlt */
+static void
+keeps_segment_limits(void)
+{
+	static const struct { uint32_t base, offset; bool done; } rows[] = {
+		{ RIG_DATA, 0, true }, { RIG_DATA + 1, UINT32_MAX, false }, { RIG_DATA + 4, UINT32_MAX - 3, true },
+		{ RIG_DATA + 3, UINT32_MAX - 2, false },
+	};
+	unsigned i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig *g = rig_open(engine, RIG_prot32);
+
+		CODE(g, "\x64\x8b\x03\xf4");
+		rig_put(g, RIG_DATA, 0x12345678, 4);
+		g->cpu.r.fs_base = rows[i].base;
+		g->cpu.r.rbx = rows[i].offset;
+		rig_run(g);
+		CHECK_EQ(g->cpu.r.rip == RIG_CODE + 4, rows[i].done);
+		CHECK_EQ(g->cpu.r.rax, rows[i].done ? 0x12345678 : 0);
+		rig_close(g);
+	}
+}
+
 /* An instruction across a page boundary, run twice, then changed in its second page. */
 static void
 crosses_pages(void)
@@ -345,6 +370,7 @@ main(void)
 		CASE(stops_in_the_middle),
 		CASE(runs_real_mode),
 		CASE(runs_protected_mode),
+		CASE(keeps_segment_limits),
 		CASE(crosses_pages),
 		HARD(changes_privilege),
 	};

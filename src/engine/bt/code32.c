@@ -167,6 +167,8 @@ tr32_kind(const struct tr *t, const struct tr_insn *i, unsigned *kind)
 	case INSN_vblendvps: case INSN_vblendvpd: case INSN_vpblendvb:
 		return (in->imm & HIGH_REG) != 0;
 	case INSN_movs: case INSN_stos:
+		if (tr_string_one_fits(t, in))
+			return false;
 		*kind = in->asize == WORD && string_fits(t, in) ? TK_string : TK_interp;
 		return true;
 	case INSN_lea:
@@ -209,15 +211,25 @@ move_esp(struct tr *t, int32_t by)
 	e_lea(&t->e, false, GSP, rm_at(GSP, by));
 }
 
-/* An operand through FS or GS: is it a segment of the whole address space? */
+/* S0 = the linear address of an operand through FS or GS: of the whole address space, or it is the
+ * interpreter's; so is an offset that would wrap, which the base hides from what comes. */
 void
-tr32_segment_check(struct tr *t, unsigned seg)
+tr32_address(struct tr *t, struct tr_insn *i, unsigned size)
 {
-	const bool *flat = seg == SEG_fs ? &t->bt->flat_fs : &t->bt->flat_gs;
+	bool fs = i->in.seg == SEG_fs;
+	const bool *flat = fs ? &t->bt->flat_fs : &t->bt->flat_gs;
+	struct insn offset = i->in;
+	struct emit *e = &t->e;
 
-	e_op(&t->e, 0, false, MAP_1, 0x80, ALU_cmp, rm_abs(bt_abs(flat)), false);
-	e8(&t->e, 0);
-	tr_cold(t, COLD_light, e_jcc(&t->e, CC_e, NULL));
+	e_op(e, 0, false, MAP_1, 0x80, ALU_cmp, rm_abs(bt_abs(flat)), false);
+	e8(e, 0);
+	tr_cold(t, COLD_light, e_jcc(e, CC_e, NULL));
+	offset.seg = SEG_ds;
+	tr_address(t, &offset, tr_next(t, i), S0);
+	e_alu_imm(e, false, ALU_cmp, rm_reg(S0), -(int32_t)size);
+	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));
+	e_alu(e, false, ALU_add, S0, rm_gs(NOREG, offsetof(struct cpu, r) +
+		(fs ? offsetof(union regfile, fs_base) : offsetof(union regfile, gs_base))));
 }
 
 static void

@@ -201,7 +201,7 @@ tr_address(struct tr *t, const struct insn *in, uint64_t next, int to)
 	e_lea(e, wide, to, rm_sum(base, index, in->scale, disp));
 segment:
 	if (in->seg == SEG_fs || in->seg == SEG_gs)
-		e_alu(e, !tr_is32(t), ALU_add, to, rm_gs(NOREG, offsetof(struct cpu, r) +
+		e_alu(e, true, ALU_add, to, rm_gs(NOREG, offsetof(struct cpu, r) +
 			(in->seg == SEG_fs ? offsetof(union regfile, fs_base) : offsetof(union regfile, gs_base))));
 }
 
@@ -271,8 +271,6 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 		return tr_group_member(t, i, (int32_t)in->disp);
 	t->site = NULL;
 	tr_flags_clobber(t, i);
-	if (seg && tr_is32(t))
-		tr32_segment_check(t, in->seg);
 	if (is_const(t, in)) {
 		if (in->base == INSN_NOREG)
 			addr = tr_wrap(t, (uint64_t)in->disp);
@@ -280,7 +278,10 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 			return mem_const(t, i, addr, size, write, single);
 	}
 	retry = e->p;
-	tr_address(t, in, tr_next(t, i), S0);
+	if (seg && tr_is32(t))
+		tr32_address(t, i, size);
+	else
+		tr_address(t, in, tr_next(t, i), S0);
 	c = check(t, i, size, write);
 	c->back = retry;
 	c->splits = write ? SPLIT_no : SPLIT_read;

@@ -57,7 +57,11 @@ kind_of_integer(const struct tr *t, const struct tr_insn *i)
 		return t->mode & BM_fsgsbase ? TK_base : TK_interp;
 	case INSN_stac: case INSN_clac:
 		return (t->mode & (BM_plain_ac | BM_counted)) == BM_plain_ac ? TK_acflag : TK_interp;
+	case INSN_lods: case INSN_scas: case INSN_cmps:
+		return tr_string_one_fits(t, in) ? TK_string_one : TK_interp;
 	case INSN_movs: case INSN_stos:
+		if (tr_string_one_fits(t, in))
+			return TK_string_one;
 		if (!(in->prefixes & PFX_rep) || (in->prefixes & PFX_repne) || in->asize != 8 || (t->mode & BM_counted) ||
 		    (in->id == INSN_movs && (in->seg == SEG_fs || in->seg == SEG_gs)))
 			return TK_interp;
@@ -386,7 +390,7 @@ static bool
 jump_ends(const struct tr *t, unsigned off, unsigned *jumps)
 {
 	return t->i[t->n - 1].kind == TK_jcc && (++*jumps == JUMPS_MAX ||
-		bt_block_find(t->bt, t->pg, t->pg->vpage + off) != NULL);
+		bt_block_find(t->bt, t->pg, t->pg->vpage + off, t->narrow) != NULL);
 }
 
 void

@@ -11,7 +11,7 @@ enum tr_kind {
 	TK_plain,	/* re-encode, with its memory operand checked */
 	TK_verbatim,	/* copy: it has no operand that is elsewhere than in the guest */
 	TK_nothing, TK_lea, TK_push, TK_pop, TK_leave, TK_jcc, TK_loop, TK_jmp, TK_call, TK_jmp_reg, TK_call_reg,
-	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_bits, TK_string, TK_code32 /* as code32.c does */
+	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_bits, TK_string, TK_string_one, TK_code32 /* as code32.c does */
 };
 
 enum tr_flags { FL_native, FL_saved };
@@ -128,9 +128,11 @@ void tr_indirect(struct tr *t);					/* S0 has the target, flags are saved or dea
 /* 32-bit code: code32.c */
 void tr32_normalise(struct insn *in);
 bool tr32_kind(const struct tr *t, const struct tr_insn *i, unsigned *kind);
-void tr32_segment_check(struct tr *t, unsigned seg);
+void tr32_address(struct tr *t, struct tr_insn *i, unsigned size);	/* through FS or GS, to S0 */
 bool tr32_branch(struct tr *t, struct tr_insn *i);
 void tr32(struct tr *t, struct tr_insn *i);
+bool tr_string_one_fits(const struct tr *t, const struct insn *in);	/* strings.c */
+void tr_string_one(struct tr *t, struct tr_insn *i);
 void tr_system(struct tr *t, struct tr_insn *i);		/* system.c */
 void tr_bits(struct tr *t, struct tr_insn *i);			/* bits.c */
 void tr_show(const struct tr *t);				/* show.c: somebody has asked for it */

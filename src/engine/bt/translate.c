@@ -4,7 +4,7 @@
 #include "engine/interp/interp.h"
 #include <assert.h>
 
-enum { ROOM_EXITS = TR_INSNS * 4, ROOM_SIDE = TR_INSNS * 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
+enum { ROOM_EXITS = TR_INSNS * 8, ROOM_LIGHT = TR_INSNS * 6, ROOM_SIDE = TR_INSNS * 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
 
 /* Three entries: from another page or anywhere (flags saved, mapping and attention checked), from
  * this page with flags saved, from this page with native flags. */
@@ -128,6 +128,9 @@ one(struct tr *t, struct tr_insn *i)
 	case TK_leave:
 		tr_leave(t, i);
 		break;
+	case TK_string_one:
+		tr_string_one(t, i);
+		break;
 	case TK_code32:
 		tr32(t, i);
 		break;
@@ -198,7 +201,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
 
 	if ((size_t)(bt->free - bt->code.rw) + BLOCK_ROOM > bt->code.size || bt->nblocks == BLOCKS_MAX ||
 	    bt->nexits + ROOM_EXITS > EXITS_MAX || bt->nside + ROOM_SIDE > SIDE_MAX ||
-	    bt->nlight + TR_INSNS > LIGHT_MAX)
+	    bt->nlight + ROOM_LIGHT > LIGHT_MAX)
 		return BT_FULL;
 	t->bt = bt;
 	t->c = bt->c;
