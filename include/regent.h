@@ -167,7 +167,7 @@ int regent_stats(struct regent_vm *vm, struct regent_stats *st);
 struct regent_finding {
 	size_t size;			/* sizeof(struct regent_finding) */
 	int ok;				/* 1 good, 0 in the way of an engine, -1 a matter of speed or features only */
-	char what[64], how[160], remedy[160];
+	char what[64], how[512], remedy[160];
 };
 int regent_doctor(unsigned n, struct regent_finding *f);
 /* Every register of a processor of that engine and model (NULL: the default) after RESET, as the engine

@@ -19,10 +19,11 @@ int cli_image(int argc, char **argv);
 int cli_regs(int argc, char **argv);
 int cli_policy(int argc, char **argv);
 int cli_cpus(int argc, char **argv);
+int cli_doctor(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
-extern const char help_run[], help_image[], help_lockstep[], help_regs[], help_cpus[], help_policy[];
+extern const char help_run[], help_image[], help_lockstep[], help_regs[], help_cpus[], help_doctor[], help_policy[];
 
 /* One line "regent: ..." on stderr; returns status. */
 int cli_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -18,6 +18,7 @@ const struct command commands[] = {
 	{ "regs", "every register: number, width, reset value", cli_regs, help_regs },
 	{ "policy", "register policies: what they come to", cli_policy, help_policy },
 	{ "cpus", "CPU models, features, engines, and what this host lacks", cli_cpus, help_cpus },
+	{ "doctor", "which engine this host gives, what is in the way of a better one", cli_doctor, help_doctor },
 	{ "version", "the version", cli_version, NULL },
 	{ "help", "this list, or `regent help COMMAND`", cli_help, NULL },
 	{ NULL, NULL, NULL, NULL },

@@ -5,27 +5,31 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char help_regs[] =
-	"  regent regs [--group GROUP] [--cpu MODEL] [NAME..]\n\n"
+	"  regent regs [--group GROUP] [--cpu MODEL] [--engine ENGINE] [NAME..]\n\n"
 	"Prints one line a register: name, group, width in bits, value after RESET, bits that a guest\n"
 	"may change, MSR number. Groups: gpr ip seg table ctl dbg msr event fpu. With --cpu only those\n"
-	"that exist on that CPU model; `regent cpus` lists them.\n";
+	"that exist on that CPU model; `regent cpus` lists them. With --engine the values after RESET are those of\n"
+	"a processor of that engine.\n";
 
 struct choice {
 	const char *group, *model;	/* NULL: any */
+	const char *engine;		/* NULL: the table's values after RESET */
+	uint64_t *values;		/* owned: the engine's */
 	char **names;			/* nnames of them; 0: any */
 	int nnames;
 };
 
 static void
-print_row(unsigned id)
+print_row(unsigned id, uint64_t reset)
 {
 	int64_t msr = regent_reg_msr(id);
 
 	printf("%-24s%-7s%4u  0x%-18" PRIx64 "0x%-18" PRIx64, regent_reg_name(id),
-	       regent_reg_group(id), regent_reg_bits(id), regent_reg_reset(id),
+	       regent_reg_group(id), regent_reg_bits(id), reset,
 	       regent_reg_writable(id));
 	if (msr >= 0)
 		printf("0x%" PRIx64, (uint64_t)msr);
@@ -61,12 +65,28 @@ check(const struct choice *c)
 	return 0;
 }
 
+/* The values after RESET from a processor of the engine; 0, or an exit status. */
+static int
+ask_engine(struct choice *c)
+{
+	int err;
+
+	if (c->engine == NULL)
+		return 0;
+	if ((c->values = calloc(regent_reg_count(), sizeof(*c->values))) == NULL)
+		return cli_fail(STATUS_monitor, "no memory for the registers; free some");
+	if ((err = regent_reset_state(c->engine, c->model, c->values)) != 0)
+		return cli_fail(cli_status(err), "%s", regent_open_error());
+	return 0;
+}
+
 int
 cli_regs(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "group", required_argument, NULL, 'g' },
 		{ "cpu", required_argument, NULL, 'c' },
+		{ "engine", required_argument, NULL, 'e' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct choice choice = { .group = NULL };
@@ -75,17 +95,19 @@ cli_regs(int argc, char **argv)
 
 	opterr = 0;
 	optind = 1;
-	while ((c = getopt_long(argc, argv, ":g:c:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":g:c:e:", options, NULL)) != -1) {
 		if (c == 'g')
 			choice.group = optarg;
 		else if (c == 'c')
 			choice.model = optarg;
+		else if (c == 'e')
+			choice.engine = optarg;
 		else
 			return cli_bad_option("regs", c, argv);
 	}
 	choice.names = argv + optind;
 	choice.nnames = argc - optind;
-	if ((status = check(&choice)) != 0)
+	if ((status = check(&choice)) != 0 || (status = ask_engine(&choice)) != 0)
 		return status;
 	for (unsigned id = 0; id < regent_reg_count(); id++) {
 		if (!chosen(&choice, id))
@@ -93,10 +115,11 @@ cli_regs(int argc, char **argv)
 		if (shown++ == 0)
 			printf("%-24s%-7s%4s  %-20s%-20s%s\n", "name", "group", "bits", "reset",
 			       "writable", "msr");
-		print_row(id);
+		print_row(id, choice.values != NULL ? choice.values[id] : regent_reg_reset(id));
 	}
 	if (shown == 0)
 		return cli_fail(STATUS_usage, "%s: no register to show; see `regent regs --help`",
 				choice.group != NULL ? choice.group : argv[0]);
+	free(choice.values);
 	return cli_finish(STATUS_ok);
 }

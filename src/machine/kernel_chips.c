@@ -75,13 +75,13 @@ from_kernel(struct dev *d, const struct same *t, size_t rows, unsigned first, co
 /* ---- local APIC: its page of registers (SDM vol. 3A, table 10-1) ---- */
 
 enum { LAPIC_STEP = 0x10, LAPIC_ID = 0x20, LAPIC_VERSION = 0x30, LAPIC_ICR = 0x300, LAPIC_ICR2 = 0x310,
-	LAPIC_COUNT = 0x390, VERSION = 0x14 | 5 << 16 };
+	LAPIC_INITIAL = 0x380, LAPIC_COUNT = 0x390, VERSION = 0x14 | 5 << 16 };
 enum { LVT_TIMER_MODE_SHIFT = 17, MODE_PERIODIC = 1, MODE_DEADLINE = 2, BASE_X2 = 1 << 10 };
 
 static const struct same lapic_same[] = {
 	{ "tpr", 0x80, 4, 1, 0 }, { "ldr", 0xd0, 4, 1, 0 }, { "dfr", 0xe0, 4, 1, 0 }, { "svr", 0xf0, 4, 1, 0 },
 	{ "isr", 0x100, 4, 8, LAPIC_STEP }, { "tmr", 0x180, 4, 8, LAPIC_STEP }, { "irr", 0x200, 4, 8, LAPIC_STEP },
-	{ "esr_seen", 0x280, 4, 1, 0 }, { "lvt", 0x320, 4, 6, LAPIC_STEP }, { "count0", 0x380, 4, 1, 0 },
+	{ "esr_seen", 0x280, 4, 1, 0 }, { "lvt", 0x320, 4, 6, LAPIC_STEP }, { "count0", LAPIC_INITIAL, 4, 1, 0 },
 	{ "divide", 0x3e0, 4, 1, 0 },
 };
 
@@ -151,7 +151,8 @@ lapic_from_kernel(struct dev *d, const struct kvm_lapic_state *s, uint64_t now)
 	field_put(d, "xid", 0, field_get(d, "base", 0) & BASE_X2 ? id << 24 : id);
 	field_put(d, "icr", 0, page_get(s, LAPIC_ICR) | (uint64_t)page_get(s, LAPIC_ICR2) << 32);
 	field_put(d, "running", 0, left != 0);
-	field_put(d, "started", 0, now - (page_get(s, 0x380) - left) * count_ns(d));
+	if (left != 0)
+		field_put(d, "started", 0, now - (page_get(s, LAPIC_INITIAL) - left) * count_ns(d));
 }
 
 /* ---- IOAPIC ---- */
@@ -316,6 +317,21 @@ irqchips(const struct kernel_chips *k, bool store)
 	return 0;
 }
 
+/* What a local APIC has in the register file, too. */
+static int
+lapic_registers(struct vcpu *vc, const struct dev *d)
+{
+	struct cpu *c = &vc->cpu;
+
+	if (vc->engine->fetch(c, GROUP_BIT(GROUP_ctl) | GROUP_BIT(GROUP_msr)) != 0)
+		return -1;
+	c->r.cr8 = field_get(d, "tpr", 0) >> 4;
+	c->r.ia32_apic_base = field_get(d, "base", 0);
+	c->r.ia32_tsc_deadline = field_get(d, "deadline", 0);
+	c->dirty |= GROUP_BIT(GROUP_ctl) | GROUP_BIT(GROUP_msr);
+	return 0;
+}
+
 int
 kernel_chips_store(const struct kernel_chips *k)
 {
@@ -325,7 +341,8 @@ kernel_chips_store(const struct kernel_chips *k)
 
 	for (unsigned i = 0; i < k->vm->cpus; i++) {
 		lapic_to_kernel(k->lapic[i], &page, now);
-		if (kvm_lapic_state(&k->vm->vcpu[i]->cpu, &page, true) != 0)
+		if (lapic_registers(k->vm->vcpu[i], k->lapic[i]) != 0 ||
+		    kvm_lapic_state(&k->vm->vcpu[i]->cpu, &page, true) != 0)
 			return -1;
 	}
 	pit_to_kernel(k->pit, &pit);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -39,10 +40,12 @@ kvm_remedy(int error)
 static bool
 injected(unsigned long request)
 {
+	if (kvm_injection.only != 0 && kvm_injection.only != request)
+		return false;
 	if (atomic_load_explicit(&kvm_injection.error, memory_order_relaxed) == 0 ||
 	    atomic_fetch_sub(&kvm_injection.after, 1) != 0)
 		return false;
-	kvm_injection.request = request;
+	kvm_injection.done = true;
 	errno = kvm_injection.error;
 	return true;
 }
@@ -65,7 +68,7 @@ kvm_call(int fd, unsigned long request, void *arg, const char *name)
 int
 kvm_device_open(void)
 {
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), saved = errno;
+	int fd = injected(0) ? -1 : open("/dev/kvm", O_RDWR | O_CLOEXEC), saved = errno;
 
 	if (fd < 0) {
 		engine_fail("/dev/kvm: %s; %s", strerror(saved), kvm_remedy(saved));

@@ -2,6 +2,7 @@
 /* engine/kvm/ioctl.h - the one way to the kernel: every ioctl, its failure in words, and failures on order. */
 #pragma once
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* As ioctl(2). A failure has left a line with the request's name, the reason and the remedy in
@@ -15,11 +16,13 @@ int kvm_device_open(void);
 /* What to do about an errno of /dev/kvm. */
 const char *kvm_remedy(int error);
 
-/* For tests: of the calls from now on, the one after `after` others fails with `error`; 0: none. */
+/* For tests: of the calls from now on (of the request `only`, when it is not 0), the one after `after`
+ * others fails with `error`, 0: none. Opening /dev/kvm is a call, too. */
 struct kvm_injection {
 	_Atomic long after;
 	_Atomic int error;
-	_Atomic unsigned long request;	/* of the call that was made to fail; 0: none yet */
+	_Atomic unsigned long only;
+	_Atomic bool done;		/* it has happened */
 };
 extern struct kvm_injection kvm_injection;
 extern _Atomic uint64_t kvm_calls;	/* how many were made in this process */

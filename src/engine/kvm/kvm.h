@@ -69,4 +69,4 @@ int kvm_fetch(struct cpu *c, uint32_t groups);
 void kvm_carry(struct cpu *c);			/* from the run page: what KVM_RUN brought along */
 
 /* ioctls of a vCPU, counted. */
-#define VCPU_CALL(k, request, arg) ((k)->ioctls++, KVM_CALL((k)->fd, request, arg))
+#define VCPU_CALL(k, request, arg) ((k)->ioctls++, kvm_call((k)->fd, request, (void *)(uintptr_t)(arg), #request))
