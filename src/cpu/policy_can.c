@@ -25,7 +25,7 @@ static const struct {
 	{ WHAT_port,     VERB_ask,    CAN_no,     "KVM can't try a port access again" },
 	{ WHAT_port,     VERB__COUNT, CAN_yes,    "every port access is an exit" },
 	{ WHAT_insn,     VERB__COUNT, CAN_no,     "KVM gives no exit for this instruction" },
-	{ WHAT_init,     VERB__COUNT, CAN_yes,    "INIT is the board's" },
+	{ WHAT_init,     VERB__COUNT, CAN_no,     "INIT is delivered by the kernel's interrupt controllers" },
 };
 
 static enum what
@@ -69,7 +69,7 @@ policy_engine_can(const char *engine, const struct policy_rule *r, const char **
 	for (i = 0; kvm_row[i].what != what || (kvm_row[i].verb != r->verb && kvm_row[i].verb != VERB__COUNT); i++)
 		;
 	*why = kvm_row[i].why;
-	if (kvm_row[i].can == CAN_yes && r->after && what != WHAT_init) {
+	if (kvm_row[i].can == CAN_yes && r->after) {
 		*why = "from the first exit that finds the guest at CPL 3";
 		return CAN_partly;
 	}

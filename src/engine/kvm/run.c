@@ -98,13 +98,18 @@ port_io(struct cpu *c, struct kvm_run *run)
 {
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	enum io_result res = IO_done;
+	bool done;
+
+	if (c->policy != NULL && c->policy->ports != NULL)
+		kvm_fetch(c, GROUP_BIT(GROUP_ip));	/* a record names rip */
 
 	for (unsigned i = 0; i < run->io.count; i++, data += run->io.size) {
 		struct io io = { .addr = run->io.port, .size = run->io.size, .port = true,
 			.write = run->io.direction == KVM_EXIT_IO_OUT };
 
 		memcpy(&io.data, data, io.size);
-		if (c->ops->io(c, &io) == IO_stop)
+		/* Refused: as if nobody were there, for KVM can't raise #GP here. */
+		if (policy_port(c, &io, &done) == OK && !done && c->ops->io(c, &io) == IO_stop)
 			res = IO_stop;
 		if (!io.write)
 			memcpy(data, &io.data, io.size);
