@@ -370,7 +370,7 @@ main(void)
 		CASE(stops_in_the_middle),
 		CASE(runs_real_mode),
 		CASE(runs_protected_mode),
-		CASE(keeps_segment_limits),
+		HARD(keeps_segment_limits),
 		CASE(crosses_pages),
 		HARD(changes_privilege),
 	};
