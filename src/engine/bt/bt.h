@@ -176,7 +176,7 @@ struct bt_state {
 enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
 
 enum { PAGES_MAX = 1 << 16, BLOCKS_MAX = 1 << 18, EXITS_MAX = 1 << 20, SIDE_MAX = 1 << 22, LIGHT_MAX = 1 << 16,
-	HASH_SIZE = 1 << 16, SITES_MAX = 1 << 17, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
+	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 18, SITES_MAX = 1 << 17, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
 
 static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }
 static inline uint8_t *bt_rw(const struct bt_state *bt, uint32_t off) { return bt->code.rw + off; }

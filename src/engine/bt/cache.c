@@ -44,7 +44,7 @@ bt_cache_open(struct bt_state *bt)
 	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
-	bt->block_hash = array_open(HASH_SIZE * sizeof(uint32_t));
+	bt->block_hash = array_open(BLOCK_HASH * sizeof(uint32_t));
 	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
 	    bt->light == NULL || bt->held == NULL || bt->sites == NULL ||
@@ -66,7 +66,7 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->light, LIGHT_MAX * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
-	array_close(bt->block_hash, HASH_SIZE * sizeof(uint32_t));
+	array_close(bt->block_hash, BLOCK_HASH * sizeof(uint32_t));
 	array_close(bt->block_chain, BLOCKS_MAX * sizeof(uint32_t));
 	code_map_close(&bt->code);
 }
@@ -80,7 +80,7 @@ bt_flush(struct bt_state *bt)
 		atomic_store_explicit(&bt->held[i], 0, memory_order_relaxed);
 	memset(bt->page_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->phys_hash, 0, HASH_SIZE * sizeof(uint32_t));
-	memset(bt->block_hash, 0, HASH_SIZE * sizeof(uint32_t));
+	memset(bt->block_hash, 0, BLOCK_HASH * sizeof(uint32_t));
 	for (i = 0; i < BT_CTXS && bt->ctx[i].used; i++) {
 		memset(bt->ctx[i].target, 0, sizeof(bt->ctx[i].target));
 		bt->ctx[i].target[0].rip = BT_NO_TARGET;
@@ -99,6 +99,13 @@ mix(uint64_t a, uint64_t b)
 	uint64_t x = (a ^ b << 29 ^ b >> 35) * 0x9e3779b97f4a7c15;
 
 	return (uint32_t)(x >> 48) & (HASH_SIZE - 1);
+}
+
+/* Blocks of a page are neighbours. */
+static uint32_t
+block_mix(uint64_t rip, uint32_t page)
+{
+	return ((uint32_t)rip + page * 0x9e3779b1u) & (BLOCK_HASH - 1);
 }
 
 /* The instance of a page in the present mode; made when there is none. NULL: the table is full. */
@@ -149,7 +156,7 @@ bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool 
 	uint32_t id = bt_page_id(bt, pg), i;
 	struct bt_block *b;
 
-	for (i = bt->block_hash[mix(rip, id)]; i != 0; i = bt->block_chain[i - 1]) {
+	for (i = bt->block_hash[block_mix(rip, id)]; i != 0; i = bt->block_chain[i - 1]) {
 		b = &bt->blocks[i - 1];
 		if (b->rip == rip && b->page == id && !b->dead && b->narrow == narrow)
 			return b;
@@ -160,7 +167,7 @@ bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool 
 void
 bt_block_add(struct bt_state *bt, struct bt_block *b)
 {
-	uint32_t i = (uint32_t)(b - bt->blocks), h = mix(b->rip, b->page);
+	uint32_t i = (uint32_t)(b - bt->blocks), h = block_mix(b->rip, b->page);
 
 	bt->block_chain[i] = bt->block_hash[h];
 	bt->block_hash[h] = i + 1;
@@ -298,7 +305,7 @@ page_drop(struct bt_state *bt, struct bt_page *pg)
 	for (k = pg->blocks; k != 0; k = bt->blocks[k - 1].page_next) {
 		idx = k - 1;
 		block_drop(bt, &bt->blocks[idx]);
-		for (prev = &bt->block_hash[mix(bt->blocks[idx].rip, bt->blocks[idx].page)]; *prev != 0;
+		for (prev = &bt->block_hash[block_mix(bt->blocks[idx].rip, bt->blocks[idx].page)]; *prev != 0;
 		     prev = &bt->block_chain[*prev - 1]) {
 			if (*prev == k) {
 				*prev = bt->block_chain[idx];

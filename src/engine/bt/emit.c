@@ -19,33 +19,41 @@ e64(struct emit *e, uint64_t v)
 	e->p += sizeof(v);
 }
 
-/* ModRM, SIB and displacement; register numbers' fourth bits are in REX or VEX. */
-static void
-e_modrm(struct emit *e, int reg, struct rm rm)
+static uint8_t *
+put32(uint8_t *p, uint32_t v)
+{
+	memcpy(p, &v, sizeof(v));
+	return p + sizeof(v);
+}
+
+/* ModRM, SIB and displacement; register numbers' fourth bits are in REX or VEX. The cursor is in a
+ * local here and below: a byte stored through it might be the cursor itself for all the compiler knows. */
+static uint8_t *
+e_modrm(uint8_t *p, int reg, struct rm rm)
 {
 	unsigned field = (unsigned)(reg & 7) << 3, mod;
 	bool sib;
 
 	if (!rm.mem) {
-		e8(e, MOD_REG | field | (unsigned)(rm.reg & 7));
-		return;
+		*p++ = (uint8_t)(MOD_REG | field | (unsigned)(rm.reg & 7));
+		return p;
 	}
 	if (rm.base == NOREG) {		/* [index << scale + disp32], or [disp32] */
-		e8(e, field | SIB_NONE);
-		e8(e, (unsigned)rm.scale << 6 | (rm.index == NOREG ? SIB_NONE : (unsigned)(rm.index & 7)) << 3 | 5);
-		e32(e, (uint32_t)rm.disp);
-		return;
+		*p++ = (uint8_t)(field | SIB_NONE);
+		*p++ = (uint8_t)((unsigned)rm.scale << 6 | (rm.index == NOREG ? SIB_NONE : (unsigned)(rm.index & 7)) << 3 | 5);
+		return put32(p, (uint32_t)rm.disp);
 	}
 	sib = rm.index != NOREG || (rm.base & 7) == RSP;
 	mod = rm.disp == 0 && (rm.base & 7) != RBP ? 0 : rm.disp == (int8_t)rm.disp ? MOD_DISP8 : MOD_DISP32;
-	e8(e, mod | field | (sib ? SIB_NONE : (unsigned)(rm.base & 7)));
+	*p++ = (uint8_t)(mod | field | (sib ? SIB_NONE : (unsigned)(rm.base & 7)));
 	if (sib)
-		e8(e, (unsigned)rm.scale << 6 | (rm.index == NOREG ? SIB_NONE : (unsigned)(rm.index & 7)) << 3 |
+		*p++ = (uint8_t)((unsigned)rm.scale << 6 | (rm.index == NOREG ? SIB_NONE : (unsigned)(rm.index & 7)) << 3 |
 			(unsigned)(rm.base & 7));
 	if (mod == MOD_DISP8)
-		e8(e, (uint8_t)rm.disp);
+		*p++ = (uint8_t)rm.disp;
 	else if (mod == MOD_DISP32)
-		e32(e, (uint32_t)rm.disp);
+		p = put32(p, (uint32_t)rm.disp);
+	return p;
 }
 
 /* R, X, B as in the low bits of REX. */
@@ -63,33 +71,36 @@ void
 e_op(struct emit *e, uint32_t prefixes, bool w, unsigned map, unsigned opcode, int reg, struct rm rm, bool byte_reg)
 {
 	unsigned rex = rxb(reg, rm) | (w ? 8 : 0);
+	uint8_t *p = e->p;
 
 	if (rm.mem && rm.gs)
-		e8(e, PFX_GS);
+		*p++ = PFX_GS;
 	for (; prefixes != 0; prefixes >>= 8)
-		e8(e, prefixes & 0xff);
+		*p++ = (uint8_t)prefixes;
 	if (rex != 0 || byte_reg)
-		e8(e, 0x40 | rex);
+		*p++ = (uint8_t)(0x40 | rex);
 	if (map != MAP_1)
-		e8(e, 0x0f);
+		*p++ = 0x0f;
 	if (map == MAP_0f38)
-		e8(e, 0x38);
+		*p++ = 0x38;
 	else if (map == MAP_0f3a)
-		e8(e, 0x3a);
-	e8(e, opcode);
-	e_modrm(e, reg, rm);
+		*p++ = 0x3a;
+	*p++ = (uint8_t)opcode;
+	e->p = e_modrm(p, reg, rm);
 }
 
 void
 e_vex(struct emit *e, unsigned pp, bool w, bool l, unsigned map, unsigned opcode, int reg, int vvvv, struct rm rm)
 {
+	uint8_t *p = e->p;
+
 	if (rm.mem && rm.gs)
-		e8(e, PFX_GS);
-	e8(e, 0xc4);
-	e8(e, (~rxb(reg, rm) & 7) << 5 | map);
-	e8(e, (w ? 0x80u : 0) | (~(unsigned)vvvv & 15) << 3 | (l ? 4u : 0) | pp);
-	e8(e, opcode);
-	e_modrm(e, reg, rm);
+		*p++ = PFX_GS;
+	*p++ = 0xc4;
+	*p++ = (uint8_t)((~rxb(reg, rm) & 7) << 5 | map);
+	*p++ = (uint8_t)((w ? 0x80u : 0) | (~(unsigned)vvvv & 15) << 3 | (l ? 4u : 0) | pp);
+	*p++ = (uint8_t)opcode;
+	e->p = e_modrm(p, reg, rm);
 }
 
 void

@@ -34,6 +34,19 @@ static inline struct rm rm_gs(int index, size_t disp)
 	{ return (struct rm){ .mem = true, .gs = true, .base = (int8_t)index, .index = NOREG, .disp = (int32_t)disp }; }
 
 static inline void e8(struct emit *e, unsigned b) { *e->p++ = (uint8_t)b; }
+/* n bytes of the E_COPY that can be read there, and written. */
+enum { E_COPY = 16 };
+static inline void
+e_copy(struct emit *e, const uint8_t *from, unsigned n)
+{
+	uint64_t word[2];
+
+	__builtin_memcpy(word, from, sizeof(word[0]));
+	__builtin_memcpy(word + 1, from + 8, sizeof(word[1]));
+	__builtin_memcpy(e->p, word, sizeof(word[0]));
+	__builtin_memcpy(e->p + 8, word + 1, sizeof(word[1]));
+	e->p += n;
+}
 void e32(struct emit *e, uint32_t v);
 void e64(struct emit *e, uint64_t v);
 

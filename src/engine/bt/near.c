@@ -123,7 +123,7 @@ tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, 
 	unsigned k = (unsigned)(i - t->i), n = place_of(t, i) % TLB_NEAR;
 	struct bt_site *s;
 
-	if (t->narrow || t->bt->nsites == SITES_MAX || size > 1 << (TLB_SIZES - 1) || (size & (size - 1)) != 0 ||
+	if (!(t->mode & BM_user) || t->narrow || t->bt->nsites == SITES_MAX || size > 1 << (TLB_SIZES - 1) || (size & (size - 1)) != 0 ||
 	    tr_is_tired(t, k, false))
 		return NULL;
 	s = site_new(t, k, write, false, info | FILL_range);

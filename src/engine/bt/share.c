@@ -18,9 +18,10 @@ struct base {
 
 struct touch { int64_t disp; unsigned size; bool write; };
 
-/* The access of i that can be in a group of `base`. */
+/* The access of i that can be in a group of `base`. A kernel goes from one object to the next: there
+ * the stack alone is worth it, and near entries would hardly ever be those of the page. */
 static bool
-access_of(const struct tr_insn *i, int *base, struct touch *a)
+access_of(const struct tr *t, const struct tr_insn *i, int *base, struct touch *a)
 {
 	const struct insn *in = &i->in;
 	unsigned k, n = 0;
@@ -46,6 +47,8 @@ access_of(const struct tr_insn *i, int *base, struct touch *a)
 	}
 	if (in->base >= INSN_RIP || tr_homed(in->base) || in->index != INSN_NOREG || in->asize != 8 ||
 	    in->seg == SEG_fs || in->seg == SEG_gs || in->disp < -STACK_REACH || in->disp > STACK_REACH)
+		return false;
+	if (!(t->mode & BM_user) && in->base != RSP)
 		return false;
 	*base = in->base;
 	*a = (struct touch){ .disp = in->disp };
@@ -145,6 +148,7 @@ static void
 collect(struct tr *t)
 {
 	struct base bases[16] = { { 0 } };
+	uint32_t open = 0, moved;	/* bases with a group; of those, what an instruction writes */
 	struct touch a;
 	int64_t by;
 	unsigned k;
@@ -153,14 +157,17 @@ collect(struct tr *t)
 	for (k = 0; k < t->n; k++) {
 		struct tr_insn *i = &t->i[k];
 
-		if (i->label || !is_quiet(i))
-			for (r = 0; r < 16; r++)
+		if (open != 0 && (i->label || !is_quiet(i)))
+			for (open = 0, r = 0; r < 16; r++)
 				bases[r].g = NULL;
-		if (access_of(i, &base, &a))
+		if (access_of(t, i, &base, &a)) {
 			join(t, k, &bases[base], base, &a);
-		else if (uses_stack(i))
+			open |= 1u << base;
+		} else if (uses_stack(i)) {
 			bases[RSP].g = NULL;
-		for (r = 0; r < 16; r++) {
+		}
+		for (moved = i->use.gpr_write & open; moved != 0; moved &= moved - 1) {
+			r = __builtin_ctz(moved);
 			if (moves_by(i, r, &by))
 				bases[r].moved += by;
 			else

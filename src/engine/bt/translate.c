@@ -76,11 +76,16 @@ keeps_held(const struct tr_insn *i)
 static void
 verbatim(struct tr *t, struct tr_insn *i)
 {
+	const uint8_t *raw = i->raw;
 	unsigned k;
 
 	tr_flags_for(t, i, S0);
+	if (i->off <= PAGE_SIZE - E_COPY) {
+		e_copy(&t->e, raw, i->in.len);
+		return;
+	}
 	for (k = 0; k < i->in.len; k++)
-		e8(&t->e, i->raw[k]);
+		e8(&t->e, raw[k]);
 }
 
 static void
