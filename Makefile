@@ -20,7 +20,7 @@ SLOW_cov  := CHECK_SLOW=4
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
 CFLAGS := -std=gnu11 -g $(CFLAGS_$(MODE)) -fno-strict-aliasing -fno-omit-frame-pointer -pthread $(WARN)
 CPPFLAGS := -Iinclude -Isrc -D_GNU_SOURCE -DREGENT_VERSION='"$(VERSION)"' -MMD -MP
-LDLIBS := -lseccomp -lZydis -lz -llzma -lzstd -llz4 -lbz2 -luring -lm -pthread
+LDLIBS := -lseccomp -lZydis -lz -llzma -lzstd -llz4 -lbz2 -luring -lmicrohttpd -ljansson -lncurses -lm -pthread
 
 SRC  := $(shell find src -name '*.c' | LC_ALL=C sort)
 LIB  := $(filter-out src/cli/% src/helper/%,$(SRC))

@@ -58,6 +58,9 @@ struct regent_config {
 	int sandbox;			/* 1: regent_open and regent_start close this process off for good: no files by
 					   name, no sockets, no programs; descriptors that are not close-on-exec are closed */
 	const char *irqchip;		/* "kernel", "board": whose interrupt controllers and PIT (engine kvm); NULL: auto */
+	struct regent_pool *pool;	/* runs on its threads; NULL: on threads of its own. Closed before it */
+	unsigned weight;		/* on a pool: each vCPU's share, 1 to 1000; 0: 1 */
+	int control;			/* 1: a control socket of that name, while it is open (doc/control.md) */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \
@@ -81,6 +84,24 @@ const char *regent_engine_choice(const struct regent_vm *vm);
 /* Whether the engine, not the guest or its devices, made the VM fail. */
 int regent_engine_failed(const struct regent_vm *vm);
 int regent_failure(const struct regent_vm *vm);	/* REGENT_END_failed: the error, as -REGENT_E_* */
+
+/* Threads that many machines share: each gets a share by weight, slices of quantum_us (0: 4000) while
+ * others wait, and none while it idles. threads 0: one per processor. */
+struct regent_pool;
+int regent_pool_open(struct regent_pool **pool, unsigned threads, unsigned quantum_us);
+void regent_pool_close(struct regent_pool *pool);	/* after its machines; NULL is fine */
+/* Blocks until one of its machines has ended, and names each once (regent_wait then tells how); NULL:
+ * no machine that was started is left. */
+struct regent_vm *regent_pool_wait(struct regent_pool *pool);
+uint64_t regent_pool_switches(const struct regent_pool *pool);	/* from one vCPU to another */
+
+enum regent_state { REGENT_STATE_not_started, REGENT_STATE_running, REGENT_STATE_paused, REGENT_STATE_ended };
+enum regent_state regent_state(struct regent_vm *vm);
+int regent_power_button(struct regent_vm *vm);		/* asks the guest to power off */
+
+/* The control sockets of this user's machines: $XDG_RUNTIME_DIR/regent/NAME.sock. */
+int regent_control_dir(char *buf, size_t size);		/* their directory; -REGENT_E_io: there is none */
+int regent_control_path(const char *name, char *buf, size_t size);	/* regent_open_error() on failure */
 
 int regent_start(struct regent_vm *vm);
 enum regent_end regent_wait(struct regent_vm *vm);	/* blocks until it ends */
@@ -159,6 +180,8 @@ struct regent_stats {
 	struct { const char *kind; uint64_t count; } exits[16];
 	unsigned ncounters;		/* the engine's own (translations, TLB misses, ...) */
 	struct { const char *name; uint64_t count; } counters[128];
+	double cpu_seconds;		/* of the host's processors, by its vCPUs */
+	uint64_t switches;		/* on a pool: times a thread went from another vCPU to one of it */
 };
 int regent_stats(struct regent_vm *vm, struct regent_stats *st);
 

@@ -1,49 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api/regent.c - the library's virtual machine: config in, one struct vm with its console out. */
-#include "api/api.h"
+#include "api/vm.h"
 #include "api/devices.h"
 #include "api/image.h"
-#include "control/gdb.h"
 #include "cpu/access.h"
 #include "cpu/sysreg.h"
-#include "host/code_log.h"
 #include "host/log.h"
 #include "host/sandbox.h"
-#include "host/serial.h"
-#include "host/terminal.h"
 #include "machine/boot.h"
 #include "machine/machine.h"
+#include "vm/sched.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { ERROR_MAX = 512, PATH_SHOWN = 256, COMMAND_LINE_MAX = 8192 };
+enum { COMMAND_LINE_MAX = 8192 };
 static const uint64_t MEMORY_MIN = 2 << 20, MEMORY_MAX = 1ull << 39;
 static const uint64_t CODE_CACHE_MIN = 4 << 20, CODE_CACHE_MAX = 1 << 30;
-
-struct regent_vm {
-	struct vm *vm;			/* owned */
-	struct serial *serial;		/* owned; NULL: none */
-	struct terminal *terminal;	/* owned; NULL: none */
-	struct gdb *gdb;		/* owned; NULL: none */
-	int serial_file;		/* owned; -1: none */
-	char serial_name[PATH_SHOWN];	/* for error lines */
-	char *gdb_where;		/* owned */
-	struct code_log code_log;
-	const char *engine;
-	char choice[ERROR_MAX];		/* how "auto" came to it; "": it was asked for */
-	struct timespec start, end;
-	struct register_ask ask;
-	bool sandboxed;
-	struct sandbox_config sandbox;	/* socket_path points into gdb_where */
-	bool started, ended;
-	int failure;			/* -REGENT_E_*, under vm->lock once started */
-	char error[ERROR_MAX];
-};
 
 static _Thread_local char open_error[ERROR_MAX];
 
@@ -114,13 +90,22 @@ regent_log_subsystem(unsigned n, const char **about)
 static size_t
 board_write(void *ctx, const void *bytes, size_t n)
 {
-	return serial_write(((struct regent_vm *)ctx)->serial, bytes, n);
+	struct regent_vm *v = ctx;
+
+	if (v->serial != NULL)
+		n = serial_write(v->serial, bytes, n);
+	if (v->tap != NULL)
+		tap_write(v->tap, bytes, n);
+	return n;
 }
 
 static void
 board_want_input(void *ctx)
 {
-	serial_want_input(((struct regent_vm *)ctx)->serial);
+	struct regent_vm *v = ctx;
+
+	if (v->serial != NULL)
+		serial_want_input(v->serial);
 }
 
 static size_t
@@ -204,6 +189,10 @@ config_check(const struct regent_config *cfg)
 	if (cfg->bt_cache != 0 &&
 	    (cfg->bt_cache < CODE_CACHE_MIN || cfg->bt_cache > CODE_CACHE_MAX))
 		return regent_open_fail(REGENT_E_usage, "--bt-cache", "choose 4M to 1G");
+	if (cfg->pool != NULL && (cfg->weight > SCHED_WEIGHT_MAX || cfg->counted_clock))
+		return regent_open_fail(REGENT_E_usage, "weight", "choose 1 to 1000; and no counted clock on a pool");
+	if (cfg->pool != NULL && cfg->serial == REGENT_SERIAL_stdio)
+		return regent_open_fail(REGENT_E_usage, "--serial", "machines of a pool share no terminal; choose file:FILE or null");
 	if (cfg->machine != NULL && strcmp(cfg->machine, "regent-1") != 0)
 		return regent_open_fail(REGENT_E_usage, "--machine",
 					"is unknown; there is regent-1");
@@ -289,7 +278,8 @@ console_fds(struct regent_vm *v, const struct regent_config *cfg, struct serial_
 		return regent_open_fail(REGENT_E_usage, "--serial", "names no file");
 	snprintf(v->serial_name, sizeof(v->serial_name), "%s", cfg->serial_path);
 	v->serial_file =
-	    open(cfg->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	    open(cfg->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | (v->pool != NULL ? O_NONBLOCK : 0),
+		 0666);
 	if (v->serial_file < 0) {
 		snprintf(open_error, sizeof(open_error),
 			 "--serial: cannot open %s: %s; name a file that you may write",
@@ -310,6 +300,11 @@ console_open(struct regent_vm *v, const struct regent_config *cfg)
 
 	if ((rc = console_fds(v, cfg, &s)) != 0)
 		return rc;
+	s.hub = cfg->serial == REGENT_SERIAL_file ? pool_hub(v->pool) : NULL;
+	if (cfg->control && (v->tap = tap_open()) == NULL)
+		return regent_open_fail(REGENT_E_memory, "--name", "no memory for its console");
+	if (v->tap != NULL)
+		tap_set_input(v->tap, host_input, v);
 	if ((s.in_fd >= 0 || s.out_fd >= 0) && (v->serial = serial_open(&s, &client)) == NULL)
 		return regent_open_fail(REGENT_E_memory, "--serial", "no memory for its buffers");
 	return 0;
@@ -338,7 +333,7 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 		policy_free(policy);
 		return regent_open_fail(REGENT_E_usage, "--cpu", err);
 	}
-	if (v->serial != NULL) {
+	if (v->serial != NULL || v->tap != NULL) {
 		mc.serial.write = board_write;
 		mc.serial.want_input = board_want_input;
 		mc.serial.ctx = v;
@@ -436,7 +431,7 @@ sandbox_begin(struct regent_vm *v, const struct regent_config *cfg)
 	s->roles = SANDBOX_all | (v->terminal != NULL ? SANDBOX_terminal : 0) | (v->gdb_where != NULL ? SANDBOX_gdb : 0) |
 		((cfg->disks != NULL && cfg->disks[0] != NULL) || cfg->image != NULL ? SANDBOX_disk : 0) |
 		(cfg->nets != NULL && cfg->nets[0] != NULL ? SANDBOX_net : 0) |
-		(strcmp(v->engine, "kvm") == 0 ? SANDBOX_kvm : 0);
+		(strcmp(v->engine, "kvm") == 0 ? SANDBOX_kvm : 0) | (v->control != NULL ? SANDBOX_control : 0);
 	s->socket_path = unix_socket ? v->gdb_where + 5 : NULL;
 	s->keep_net = v->gdb_where != NULL && !unix_socket;
 	sandbox_prepare(s);
@@ -463,12 +458,15 @@ open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct e
 	v->engine = engine->name;
 	snprintf(v->choice, sizeof(v->choice), "%s", choice);
 	v->gdb_where = cfg->gdb != NULL ? strdup(cfg->gdb) : NULL;
+	v->pool = cfg->pool;
+	v->weight = cfg->weight == 0 ? 1 : cfg->weight;
 	if ((rc = console_open(v, cfg)) != 0 || (rc = tools_open(v, cfg)) != 0) {
 		policy_free(policy);
 		regent_close(v);
 		return rc;
 	}
-	if ((rc = machine_open(v, cfg, engine, policy)) != 0 || (rc = guest_load(v, cfg)) != 0) {
+	if ((rc = machine_open(v, cfg, engine, policy)) != 0 || (rc = guest_load(v, cfg)) != 0 ||
+	    (cfg->control && (rc = control_open(v, cfg)) != 0)) {
 		regent_close(v);
 		return rc;
 	}
@@ -560,7 +558,7 @@ regent_start(struct regent_vm *v)
 		return start_fail(v, REGENT_E_host, "cannot start the threads of the serial port");
 	if (v->sandboxed)
 		return start_closed(v);
-	if (vm_start(v->vm) != 0)
+	if (v->pool != NULL ? pool_start(v->pool, v) != 0 : vm_start(v->vm) != 0)
 		return start_fail(v, REGENT_E_host, NULL);
 	return 0;
 }
@@ -569,6 +567,12 @@ regent_start(struct regent_vm *v)
 static void
 console_close(struct regent_vm *v)
 {
+	if (v->tap != NULL) {
+		tap_set_input(v->tap, NULL, NULL);
+		tap_end(v->tap);
+		tap_unref(v->tap);
+		v->tap = NULL;
+	}
 	serial_close(v->serial);
 	v->serial = NULL;
 	terminal_close(v->terminal);
@@ -586,6 +590,7 @@ regent_wait(struct regent_vm *v)
 	if (!v->ended)
 		clock_gettime(CLOCK_MONOTONIC, &v->end);
 	v->ended = true;
+	control_close(v);
 	gdb_close(v->gdb);
 	v->gdb = NULL;
 	/* The board may not call a serial port that is gone: nothing runs any more. */
@@ -609,7 +614,9 @@ regent_close(struct regent_vm *v)
 		regent_stop(v);
 		regent_wait(v);
 	}
+	control_close(v);
 	gdb_close(v->gdb);
+	pool_forget(v->pool, v);
 	vm_close(v->vm);
 	console_close(v);
 	code_log_close(&v->code_log);
@@ -628,6 +635,27 @@ regent_stop(struct regent_vm *v)
 {
 	vm_request_end(v->vm, VM_stopped);
 	return 0;
+}
+
+int
+regent_power_button(struct regent_vm *v)
+{
+	machine_power_button(v->vm);
+	return 0;
+}
+
+enum regent_state
+regent_state(struct regent_vm *v)
+{
+	enum regent_state st;
+
+	pthread_mutex_lock(&v->vm->lock);
+	st = v->ended || v->vm->end != VM_running ? REGENT_STATE_ended
+	     : !v->started                        ? REGENT_STATE_not_started
+	     : v->vm->pause                       ? REGENT_STATE_paused
+						  : REGENT_STATE_running;
+	pthread_mutex_unlock(&v->vm->lock);
+	return st;
 }
 
 int
@@ -767,6 +795,25 @@ add_counters(const struct vm *vm, struct regent_stats *st)
 	}
 }
 
+/* What the vCPUs took of the host's processors, and how often a thread changed to one of them. */
+static void
+add_times(const struct vm *vm, struct regent_stats *st)
+{
+	struct timespec ts, none = { 0 };
+	clockid_t clock;
+
+	for (unsigned i = 0; i < vm->cpus; i++) {
+		const struct vcpu *vc = vm->vcpu[i];
+
+		st->switches += vc->switches;
+		if (vc->sched != NULL)
+			st->cpu_seconds += (double)vc->ran / (double)clock_host_khz() / 1e3;
+		else if (vc->thread_started && pthread_getcpuclockid(vc->thread, &clock) == 0 &&
+			 clock_gettime(clock, &ts) == 0)
+			st->cpu_seconds += seconds_between(&none, &ts);
+	}
+}
+
 int
 regent_stats(struct regent_vm *v, struct regent_stats *out)
 {
@@ -778,6 +825,7 @@ regent_stats(struct regent_vm *v, struct regent_stats *out)
 	struct regent_stats st = { .size = out->size, .engine = v->engine };
 	struct timespec now = v->end;
 
+	add_times(v->vm, &st);
 	if (!v->ended)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	st.seconds = v->started ? seconds_between(&v->start, &now) : 0;

@@ -11,11 +11,22 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { ERROR_WHERE_MAX = 4352 };
+
 const struct command commands[] = {
 	{ "run", "boot a kernel in a virtual machine", cli_run, help_run },
 	{ "image", "make a disk image with Debian", cli_image, help_image },
+	{ "host", "run many virtual machines in one process", cli_host, help_host },
+	{ "ps", "list running machines", cli_ps, help_ps },
+	{ "top", "watch running machines", cli_top, help_top },
+	{ "console", "attach to a machine's console", cli_console, help_console },
+	{ "pause", "make machines stand still", cli_pause, help_pause },
+	{ "resume", "let paused machines go on", cli_resume, help_resume },
+	{ "stop", "ask machines to power off", cli_stop, help_stop },
+	{ "kill", "end machines at once", cli_kill, help_kill },
+	{ "trace", "watch a machine's register accesses", cli_trace, help_trace },
 	{ "lockstep", "run a guest on two engines until they differ", cli_lockstep, help_lockstep },
-	{ "regs", "every register: number, width, reset value", cli_regs, help_regs },
+	{ "regs", "every register there is, or those of a running machine", cli_regs, help_regs },
 	{ "policy", "register policies: what they come to", cli_policy, help_policy },
 	{ "cpus", "CPU models, features, engines, and what this host lacks", cli_cpus, help_cpus },
 	{ "doctor", "which engine this host gives, what is in the way of a better one", cli_doctor, help_doctor },
@@ -24,6 +35,14 @@ const struct command commands[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
+static char error_where[ERROR_WHERE_MAX];
+
+void
+cli_error_where(const char *where)
+{
+	snprintf(error_where, sizeof(error_where), "%s", where == NULL ? "" : where);
+}
+
 int
 cli_fail(int status, const char *fmt, ...)
 {
@@ -31,6 +50,8 @@ cli_fail(int status, const char *fmt, ...)
 
 	fflush(stdout);
 	fputs("regent: ", stderr);
+	if (error_where[0] != '\0')
+		fprintf(stderr, "%s: ", error_where);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);

@@ -273,13 +273,43 @@ options_parse_words(struct options *q, const char *command, int argc, char **arg
 	optind = 1;
 	while (rc == 0 && (c = getopt_long(argc, argv, ":v:", options, NULL)) != -1)
 		rc = c == '?' || c == ':' ? cli_bad_option(command, c, argv) : parse_option(q, c);
+	options_finish(q);
+	*rest = optind;
+	return rc;
+}
+
+static const struct option *
+option_find(const char *name)
+{
+	for (const struct option *o = options; o->name != NULL; o++)
+		if (strcmp(o->name, name) == 0)
+			return o;
+	return NULL;
+}
+
+int
+options_takes(const char *name)
+{
+	const struct option *o = option_find(name);
+
+	return o == NULL ? -1 : o->has_arg != no_argument;
+}
+
+int
+options_set(struct options *q, const char *name, const char *value)
+{
+	optarg = (char *)(uintptr_t)value;
+	return parse_option(q, option_find(name)->val);
+}
+
+void
+options_finish(struct options *q)
+{
 	q->cfg.modules = q->modules;
 	q->cfg.disks = q->disks;
 	q->cfg.nets = q->nets;
 	q->cfg.policies = q->policies;
 	q->cfg.policy_rules = q->policy_rules;
-	*rest = optind;
-	return rc;
 }
 
 int

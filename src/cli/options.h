@@ -26,3 +26,9 @@ struct options {
 int options_parse(struct options *q, const char *command, int argc, char **argv);
 /* The same for commands that take words: *rest is the index of the first, argv is put in order. */
 int options_parse_words(struct options *q, const char *command, int argc, char **argv, int *rest);
+
+/* For those who take options from elsewhere: an option by name, value NULL when it takes none; 0, or an
+ * exit status after one line. Then options_finish. */
+int options_set(struct options *q, const char *name, const char *value);
+int options_takes(const char *name);	/* 1: a value; 0: none; -1: there is no such option */
+void options_finish(struct options *q);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cli/regs.c - `regent regs`: the register table, as the processor is after RESET. */
+/* cli/regs.c - `regent regs`: the register table, as the processor is after RESET; or those of a machine. */
 #include "cli/cli.h"
+#include "cli/regs_vm.h"
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -13,7 +14,11 @@ const char help_regs[] =
 	"Prints one line a register: name, group, width in bits, value after RESET, bits that a guest\n"
 	"may change, MSR number. Groups: gpr ip seg table ctl dbg msr event fpu. With --cpu only those\n"
 	"that exist on that CPU model; `regent cpus` lists them. With --engine the values after RESET are those of\n"
-	"a processor of that engine.\n";
+	"a processor of that engine.\n"
+	"\n  regent regs [--group GROUP] [--vcpu N] [--watch] [--json] MACHINE [NAME..]\n\n"
+	"The values that they have in a running machine, of vCPU 0 or N; --watch: twice a second.\n";
+
+enum { VCPUS_MAX = 64 };
 
 struct choice {
 	const char *group, *model;	/* NULL: any */
@@ -80,6 +85,16 @@ ask_engine(struct choice *c)
 	return 0;
 }
 
+static int
+parse_vcpu(unsigned *vcpu)
+{
+	char *end;
+	unsigned long n = strtoul(optarg, &end, 10);
+
+	*vcpu = (unsigned)n;
+	return *optarg >= '0' && *optarg <= '9' && *end == '\0' && n < VCPUS_MAX ? 0 : -1;
+}
+
 int
 cli_regs(int argc, char **argv)
 {
@@ -87,9 +102,13 @@ cli_regs(int argc, char **argv)
 		{ "group", required_argument, NULL, 'g' },
 		{ "cpu", required_argument, NULL, 'c' },
 		{ "engine", required_argument, NULL, 'e' },
+		{ "vcpu", required_argument, NULL, 'v' },
+		{ "watch", no_argument, NULL, 'w' },
+		{ "json", no_argument, NULL, 'j' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct choice choice = { .group = NULL };
+	struct regs_vm machine = { .machine = NULL };
 	unsigned shown = 0;
 	int c, status;
 
@@ -102,12 +121,32 @@ cli_regs(int argc, char **argv)
 			choice.model = optarg;
 		else if (c == 'e')
 			choice.engine = optarg;
-		else
+		else if (c == 'v' && parse_vcpu(&machine.vcpu) != 0)
+			return cli_fail(STATUS_usage, "--vcpu %s: choose 0 to 63", optarg);
+		else if (c == 'w')
+			machine.watch = true;
+		else if (c == 'j')
+			machine.json = true;
+		else if (c != 'v')
 			return cli_bad_option("regs", c, argv);
 	}
 	choice.names = argv + optind;
 	choice.nnames = argc - optind;
-	if ((status = check(&choice)) != 0 || (status = ask_engine(&choice)) != 0)
+	if (choice.model == NULL && choice.engine == NULL && choice.nnames > 0 && regent_reg_id(choice.names[0]) < 0) {
+		machine.machine = *choice.names++;
+		choice.nnames--;
+	}
+	if ((status = check(&choice)) != 0)
+		return status;
+	if (machine.machine != NULL) {
+		machine.group = choice.group;
+		machine.names = choice.names;
+		machine.nnames = choice.nnames;
+		return regs_vm_show(&machine);
+	}
+	if (machine.watch || machine.json || machine.vcpu != 0)
+		return cli_fail(STATUS_usage, "--watch, --json, --vcpu: name a machine; `regent ps` lists them");
+	if ((status = ask_engine(&choice)) != 0)
 		return status;
 	for (unsigned id = 0; id < regent_reg_count(); id++) {
 		if (!chosen(&choice, id))

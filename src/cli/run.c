@@ -20,7 +20,7 @@ const char help_run[] =
     "  --disk FILE[,ro]      a raw file or block device as a disk; may be repeated\n"
     "  --net user[,hostfwd=tcp:ADDR:PORT-:PORT]  a network without privileges; or --net tap=NAME\n"
     "  --rng                 a source of entropy\n"
-    "  --name NAME           the machine's name; MAC addresses come from it\n"
+    "  --name NAME           the machine's name, for `regent ps` and others; MAC addresses come from it\n"
     "  --memory SIZE         512M by default; suffixes K, M, G\n"
     "  --cpus N              1 by default\n"
     "  --engine NAME         auto, or one that `regent cpus` lists\n"
@@ -164,6 +164,7 @@ cli_run(int argc, char **argv)
 
 	if ((status = options_parse(&q, "run", argc, argv)) != 0)
 		return status;
+	q.cfg.control = q.cfg.name != NULL;
 	signals_of_end(&set);
 	sigaddset(&set, SIGNAL_OVER);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);

@@ -47,7 +47,8 @@ enum attention {
 	ATT_kick = 1 << 4,	/* pause, stop, quantum over: return to the scheduler */
 	ATT_tlb = 1 << 5,	/* run the requests of cpu_shootdown */
 	ATT_timer = 1 << 6,	/* look at the clock */
-	ATT_code = 1 << 7	/* the interpreter's own: decoded code was overwritten */
+	ATT_code = 1 << 7,	/* the interpreter's own: decoded code was overwritten */
+	ATT_quantum = 1 << 8	/* the pool's own: others wait for this thread */
 };
 
 enum activity { ACTIVITY_run, ACTIVITY_hlt, ACTIVITY_wait_sipi, ACTIVITY_shutdown };

@@ -49,6 +49,8 @@ struct engine {
 	/* Forget what was made of guest code: the policy says other things of it now. On the vCPU's thread,
 	 * between runs. NULL: nothing is kept. */
 	void (*forget)(struct cpu *c);
+	/* Give memory back that only makes guest code faster: the vCPU idles. On its thread; may be NULL. */
+	void (*trim)(struct cpu *c);
 	void (*kick)(struct cpu *c);	/* from any thread, after cpu_ask(); may be NULL */
 	/* Board and boot are done, nothing has run: the last place to refuse. NULL: always ready. */
 	int (*ready)(struct cpu *c);

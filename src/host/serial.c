@@ -5,6 +5,7 @@
  * nor a stopped window keeps the machine from ending.
  */
 #include "host/serial.h"
+#include "host/serial_hub.h"
 #include "host/terminal.h"
 #include <errno.h>
 #include <poll.h>
@@ -33,6 +34,7 @@ struct serial {
 	size_t head, tail;		/* bytes ever written to and taken from the ring */
 	bool wanted;			/* serial_write took too few */
 	bool closing, failed;
+	struct serial_link link;	/* the hub's, under its lock */
 };
 
 struct serial *
@@ -69,6 +71,8 @@ serial_write(struct serial *s, const void *bytes, size_t n)
 	s->head += n;
 	pthread_cond_signal(&s->filled);
 	pthread_mutex_unlock(&s->lock);
+	if (s->cfg.hub != NULL)
+		serial_hub_note(s->cfg.hub, s);
 	return n;
 }
 
@@ -164,6 +168,42 @@ writer_failed(struct serial *s, int error)
 		s->client.failed(s->client.ctx, error);
 	if (wanted)
 		s->client.room(s->client.ctx);
+}
+
+struct serial_link *
+serial_link(struct serial *s)
+{
+	return &s->link;
+}
+
+enum serial_flush
+serial_flush(struct serial *s)
+{
+	size_t n, at;
+	ssize_t got;
+	bool more;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->head - s->tail;
+	at = s->tail % RING;
+	n = RING - at < n ? RING - at : n;
+	pthread_mutex_unlock(&s->lock);
+	if (n == 0)
+		return SERIAL_empty;
+	got = write(s->cfg.out_fd, s->ring + at, n);	/* nobody else takes from the ring */
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return SERIAL_stuck;
+	if (got < 0) {
+		writer_failed(s, errno);
+		return SERIAL_empty;
+	}
+	pthread_mutex_lock(&s->lock);
+	s->tail += (size_t)got;
+	more = s->head != s->tail;
+	pthread_mutex_unlock(&s->lock);
+	if (ring_relieved(s))
+		s->client.room(s->client.ctx);
+	return more ? SERIAL_more : SERIAL_empty;
 }
 
 /* Signals are the main thread's; a closed pipe is an error number here, not a death. */
@@ -271,7 +311,7 @@ serial_start(struct serial *s)
 {
 	if (s->wake_reader < 0)
 		return -1;
-	if (s->cfg.out_fd >= 0) {
+	if (s->cfg.out_fd >= 0 && s->cfg.hub == NULL) {
 		if ((errno = pthread_create(&s->writer, NULL, writer_thread, s)) != 0)
 			return -1;
 		s->writer_started = true;
@@ -289,6 +329,8 @@ serial_close(struct serial *s)
 {
 	if (s == NULL)
 		return;
+	if (s->cfg.hub != NULL)
+		serial_hub_drain(s->cfg.hub, s);
 	pthread_mutex_lock(&s->lock);
 	s->closing = true;
 	pthread_cond_signal(&s->filled);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 struct serial;
+struct serial_hub;
 
 /* All are called without any lock of ours held, from our threads. */
 struct serial_client {
@@ -22,6 +23,7 @@ struct serial_client {
 struct serial_config {
 	int in_fd, out_fd;	/* -1: none. Borrowed; */
 	bool keys;		/* Ctrl-A is ours (a terminal) */
+	struct serial_hub *hub;	/* borrowed; it writes to out_fd, which must not block; NULL: a thread of our own */
 };
 
 struct serial *serial_open(const struct serial_config *cfg, const struct serial_client *client);

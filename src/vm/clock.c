@@ -7,6 +7,7 @@
 #include "vm/clock.h"
 
 #include <cpuid.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
@@ -98,6 +99,24 @@ khz_measure(void)
 	return (uint64_t)((uint128)(to.tsc - from.tsc) * (NS_PER_S / 1000) / (to.ns - from.ns));
 }
 
+static uint64_t host_khz;
+static pthread_once_t host_khz_once = PTHREAD_ONCE_INIT;
+
+static void
+learn_host_khz(void)
+{
+	host_khz = khz_from_cpuid();
+	if (host_khz == 0)
+		host_khz = khz_measure();
+}
+
+uint64_t
+clock_host_khz(void)
+{
+	pthread_once(&host_khz_once, learn_host_khz);
+	return host_khz;
+}
+
 struct clock *
 clock_open(bool counted)
 {
@@ -106,9 +125,7 @@ clock_open(bool counted)
 	if (k == NULL)
 		return NULL;
 	k->counted = counted;
-	k->tsc_khz = counted ? COUNTED_KHZ : khz_from_cpuid();
-	if (k->tsc_khz == 0)
-		k->tsc_khz = khz_measure();
+	k->tsc_khz = counted ? COUNTED_KHZ : clock_host_khz();
 	k->ns_per_tick = (uint64_t)(((uint128)(NS_PER_S / 1000) << SCALE_SHIFT) / k->tsc_khz);
 	k->tsc_start = __rdtsc();
 	k->wall_start = counted ? (uint64_t)NS_PER_S * 1700000000 : host_ns(CLOCK_REALTIME);

@@ -26,6 +26,7 @@ uint64_t clock_now(struct clock *k);			/* ns since start */
 uint64_t clock_tsc(struct clock *k);			/* guest TSC before per-vCPU offset */
 bool clock_tsc_delta(const struct clock *k, uint64_t *delta);	/* clock_tsc minus the host's TSC; false: not fixed */
 uint64_t clock_tsc_khz(const struct clock *k);
+uint64_t clock_host_khz(void);				/* the rate of the host's TSC */
 uint64_t clock_wall(struct clock *k);			/* ns since 1970 of the guest's now */
 uint64_t clock_ns_of_tsc(struct clock *k, uint64_t tsc);	/* ns at which clock_tsc reaches tsc */
 void clock_advance(struct clock *k, uint64_t instructions);	/* counted mode only */

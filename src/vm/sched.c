@@ -1,62 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vm/sched.c - the pool that runs many vCPUs on few threads.
  *
- * Lock order: a VM's lock, then the pool's. Neither is held while guest code runs.
+ * Lock order: a VM's lock, then the pool's. Neither is held while guest code runs. Time is ticks of
+ * the host's TSC: a switch reads it once, and no other clock.
  */
 #include "vm/sched.h"
 
-#include <stdio.h>
+#include "vm/service.h"
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <x86intrin.h>
 
-enum { NS_PER_US = 1000, NS_PER_S = 1000000000, THREADS_MAX = 64 };
+enum { US_PER_MS = 1000, NS_PER_S = 1000000000, TICK_LEAST_US = 50 };
+/* Who had less than 1/IDLE_SHARE of a thread between two looks idles; and memory is given back when
+ * it ran for TRIM_MS since the last time. */
+enum { LOOK_S = 5, IDLE_SHARE = 50, TRIM_MS = 100 };
 
 struct worker {
 	struct sched *sched;
 	pthread_t thread;
 	struct vcpu *now;		/* what it runs, NULL: idle */
 	const struct vcpu *before;
-	uint64_t slice_end;		/* monotonic ns */
+	uint64_t slice_end;		/* ticks; 0: its end has been asked for */
 };
 
 struct sched {
 	pthread_mutex_t lock;
 	pthread_cond_t work;		/* the queue has something, or quit */
 	pthread_cond_t crowd;		/* somebody waits while all threads are busy, or quit */
-	struct vcpu *queue;		/* by vcpu->spent */
+	bool ticker_sleeps;		/* on crowd */
+	struct heap queue;		/* by vcpu->spent */
+	struct vcpu *members;		/* all that have not been forgotten */
+	unsigned nmembers;
 	uint64_t quantum, least;	/* least: the smallest `spent` that was ever taken */
+	uint64_t khz;			/* ticks per ms */
 	uint64_t switches;
 	bool quit;
+	struct service *service;	/* owned */
 	unsigned workers;
-	struct worker worker[THREADS_MAX];
+	struct worker worker[SCHED_THREADS_MAX];
 	pthread_t ticker;
 };
-
-static uint64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 /* Who slept gets no credit for it: it starts level with those that ran. */
 static void
 enqueue(struct sched *s, struct vcpu *vc)
 {
-	struct vcpu **at;
-
 	if (vc->spent < s->least)
 		vc->spent = s->least;
-	for (at = &s->queue; *at != NULL && (*at)->spent <= vc->spent; at = &(*at)->next_runnable)
-		;
-	vc->next_runnable = *at;
-	*at = vc;
+	heap_put(&s->queue, &vc->runnable, vc->spent);
 	vc->sched_state = VCPU_queued;
-	pthread_cond_signal(&s->work);
-	pthread_cond_signal(&s->crowd);
+	if (s->ticker_sleeps)
+		pthread_cond_signal(&s->crowd);
 }
 
 static struct vcpu *
@@ -64,12 +60,12 @@ dequeue(struct sched *s)
 {
 	struct vcpu *vc;
 
-	while (s->queue == NULL && !s->quit)
+	while (s->queue.n == 0 && !s->quit)
 		pthread_cond_wait(&s->work, &s->lock);
 	if (s->quit)
 		return NULL;
-	vc = s->queue;
-	s->queue = vc->next_runnable;
+	vc = heap_first(&s->queue)->of;
+	heap_remove(&s->queue, &vc->runnable);
 	s->least = vc->spent;
 	vc->sched_state = VCPU_running;
 	return vc;
@@ -81,7 +77,7 @@ put_back(struct sched *s, struct vcpu *vc, enum step step)
 {
 	if (step == STEP_ended)
 		vc->sched_state = VCPU_ended;
-	else if (step == STEP_again || atomic_load(&vc->cpu.attention) != 0)
+	else if (step == STEP_again || (atomic_load(&vc->cpu.attention) & ~(uint32_t)ATT_quantum) != 0)
 		enqueue(s, vc);
 	else
 		vc->sched_state = VCPU_sleeping;
@@ -93,22 +89,38 @@ note_end(struct vcpu *vc)
 	struct vm *vm = vc->vm;
 
 	pthread_mutex_lock(&vm->lock);
-	vm->on_pool--;
+	if (--vm->on_pool == 0 && vm->off_pool != NULL)
+		vm->off_pool(vm->off_pool_ctx);
 	pthread_cond_broadcast(&vm->changed);
 	pthread_mutex_unlock(&vm->lock);
 }
 
-static enum step
-run_slice(struct worker *w, struct vcpu *vc)
+static void
+trim(struct vcpu *vc)
 {
-	uint64_t from = now_ns(), to = from, end = w->slice_end;
+	vc->trim = false;
+	vc->ran_trimmed = vc->ran;
+	if (vc->engine->trim != NULL)
+		vc->engine->trim(&vc->cpu);
+}
+
+/* From tick `from` on until it blocks or its time is over; *end: when that was. */
+static enum step
+run_slice(struct worker *w, struct vcpu *vc, uint64_t from, uint64_t *end)
+{
+	uint64_t over = from + w->sched->quantum;
 	enum step step;
 
+	if (vc->trim)
+		trim(vc);
+	if (atomic_load_explicit(&vc->cpu.attention, memory_order_relaxed) & ATT_quantum)
+		atomic_fetch_and(&vc->cpu.attention, ~(uint32_t)ATT_quantum);
 	do {
 		step = vcpu_step(vc);
-		to = now_ns();
-	} while (step == STEP_again && to < end);
-	vc->spent += (to - from) * SCHED_WEIGHT_ONE / vc->vm->weight;
+		*end = __rdtsc();
+	} while (step == STEP_again && *end < over);
+	vc->ran += *end - from;
+	vc->spent += (*end - from) * SCHED_WEIGHT_ONE / vc->vm->weight;
 	return step;
 }
 
@@ -118,16 +130,19 @@ worker_thread(void *arg)
 	struct worker *w = arg;
 	struct sched *s = w->sched;
 	struct vcpu *vc;
+	uint64_t now;
 	enum step step;
 
 	prctl(PR_SET_NAME, "pool");
 	pthread_mutex_lock(&s->lock);
 	while ((vc = dequeue(s)) != NULL) {
 		s->switches += vc != w->before;
+		vc->switches += vc != w->before;
 		w->now = vc;
-		w->slice_end = now_ns() + s->quantum;
+		now = __rdtsc();
+		w->slice_end = now + s->quantum;
 		pthread_mutex_unlock(&s->lock);
-		step = run_slice(w, vc);
+		step = run_slice(w, vc, now, &now);
 		pthread_mutex_lock(&s->lock);
 		w->before = vc;
 		w->now = NULL;
@@ -142,35 +157,109 @@ worker_thread(void *arg)
 	return NULL;
 }
 
-/* Ends slices that are over, but only while somebody waits for a thread. */
+/* ---- the ticker: ends slices while somebody waits, and looks who idles ---- */
+
+static uint64_t
+host_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * US_PER_MS * 1000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* Ask for the end of what is over; ticks until the next slice is. */
+static uint64_t
+end_slices(struct sched *s)
+{
+	uint64_t now = __rdtsc(), next = s->quantum;
+
+	for (unsigned i = 0; i < s->workers; i++) {
+		struct worker *w = &s->worker[i];
+
+		if (w->now == NULL || w->slice_end == 0)
+			continue;
+		if (now < w->slice_end) {
+			next = w->slice_end - now < next ? w->slice_end - now : next;
+			continue;
+		}
+		w->slice_end = 0;
+		cpu_ask(&w->now->cpu, ATT_quantum);
+		if (w->now->engine->kick != NULL)
+			w->now->engine->kick(&w->now->cpu);
+	}
+	return next;
+}
+
+/* Those that idle give memory back, on a thread of the pool. */
+static void
+look_for_idle(struct sched *s)
+{
+	for (struct vcpu *vc = s->members; vc != NULL; vc = vc->next_member) {
+		uint64_t ran = vc->ran, had = ran - vc->ran_seen;
+
+		vc->ran_seen = ran;
+		if (vc->sched_state != VCPU_sleeping || had > s->khz * 1000 * LOOK_S / IDLE_SHARE ||
+		    ran - vc->ran_trimmed < s->khz * TRIM_MS)
+			continue;
+		vc->trim = true;
+		enqueue(s, vc);
+		pthread_cond_signal(&s->work);
+	}
+}
+
+/* Lock held, but not while asleep. */
+static void
+ticker_sleep(struct sched *s, uint64_t look_us)
+{
+	struct timespec ts = { 0 };
+
+	if (s->queue.n == 0) {
+		ts.tv_sec = (time_t)(look_us / 1000000);
+		ts.tv_nsec = (long)(look_us % 1000000 * 1000);
+		s->ticker_sleeps = true;
+		pthread_cond_timedwait(&s->crowd, &s->lock, &ts);
+		s->ticker_sleeps = false;
+		return;
+	}
+	ts.tv_nsec = (long)((end_slices(s) * US_PER_MS / s->khz + TICK_LEAST_US) * 1000);
+	ts.tv_sec = ts.tv_nsec / NS_PER_S;
+	ts.tv_nsec %= NS_PER_S;
+	pthread_mutex_unlock(&s->lock);
+	nanosleep(&ts, NULL);
+	pthread_mutex_lock(&s->lock);
+}
+
 static void *
 ticker_thread(void *arg)
 {
 	struct sched *s = arg;
-	struct timespec ts = { 0, (long)(s->quantum / 2) };
+	uint64_t look = host_us() + LOOK_S * 1000000ull;
 
 	prctl(PR_SET_NAME, "quantum");
 	pthread_mutex_lock(&s->lock);
 	while (!s->quit) {
-		if (s->queue == NULL) {
-			pthread_cond_wait(&s->crowd, &s->lock);
+		ticker_sleep(s, look);
+		if (host_us() < look)
 			continue;
-		}
-		pthread_mutex_unlock(&s->lock);
-		nanosleep(&ts, NULL);
-		pthread_mutex_lock(&s->lock);
-		for (unsigned i = 0; i < s->workers; i++) {
-			struct vcpu *vc = s->worker[i].now;
-
-			if (vc == NULL || now_ns() < s->worker[i].slice_end)
-				continue;
-			cpu_ask(&vc->cpu, ATT_kick);
-			if (vc->engine->kick != NULL)
-				vc->engine->kick(&vc->cpu);
-		}
+		look_for_idle(s);
+		look = host_us() + LOOK_S * 1000000ull;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
+}
+
+/* ---- opening and starting ---- */
+
+static void
+sched_free(struct sched *s)
+{
+	service_close(s->service);
+	heap_close(&s->queue);
+	pthread_cond_destroy(&s->work);
+	pthread_cond_destroy(&s->crowd);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
 }
 
 struct sched *
@@ -181,14 +270,16 @@ sched_open(unsigned threads, unsigned quantum_us)
 	if (s == NULL)
 		return NULL;
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->work, NULL);
-	pthread_cond_init(&s->crowd, NULL);
-	s->quantum = (uint64_t)quantum_us * NS_PER_US;
-	if (pthread_create(&s->ticker, NULL, ticker_thread, s) != 0) {
-		free(s);
+	vm_cond_init(&s->work);
+	vm_cond_init(&s->crowd);
+	s->khz = clock_host_khz();
+	s->quantum = s->khz * quantum_us / US_PER_MS;
+	if ((s->service = service_open()) == NULL ||
+	    pthread_create(&s->ticker, NULL, ticker_thread, s) != 0) {
+		sched_free(s);
 		return NULL;
 	}
-	for (; s->workers < threads && s->workers < THREADS_MAX; s->workers++) {
+	for (; s->workers < threads && s->workers < SCHED_THREADS_MAX; s->workers++) {
 		struct worker *w = &s->worker[s->workers];
 
 		w->sched = s;
@@ -214,28 +305,56 @@ sched_close(struct sched *s)
 	pthread_join(s->ticker, NULL);
 	for (unsigned i = 0; i < s->workers; i++)
 		pthread_join(s->worker[i].thread, NULL);
-	pthread_cond_destroy(&s->work);
-	pthread_cond_destroy(&s->crowd);
-	pthread_mutex_destroy(&s->lock);
-	free(s);
+	sched_free(s);
 }
 
 int
 sched_start(struct sched *s, struct vm *vm, unsigned weight)
 {
-	int err = vm_start_clock(vm);
+	int err = vm_start_clock(vm, s->service);
 
 	if (err != 0)
 		return err;
 	vm->weight = weight;
-	vm->on_pool = vm->cpus;
+	pthread_mutex_lock(&vm->lock);
 	pthread_mutex_lock(&s->lock);
-	for (unsigned i = 0; i < vm->cpus; i++) {
-		vm->vcpu[i]->sched = s;
-		enqueue(s, vm->vcpu[i]);
+	if ((err = heap_room(&s->queue, s->nmembers + vm->cpus)) == 0)
+		vm->on_pool = vm->cpus;
+	for (unsigned i = 0; err == 0 && i < vm->cpus; i++) {
+		struct vcpu *vc = vm->vcpu[i];
+
+		vc->sched = s;
+		vc->runnable.of = vc;
+		vc->next_member = s->members;
+		s->members = vc;
+		s->nmembers++;
+		enqueue(s, vc);
 	}
+	pthread_cond_broadcast(&s->work);
 	pthread_mutex_unlock(&s->lock);
-	return 0;
+	pthread_mutex_unlock(&vm->lock);
+	return err == 0 ? 0 : vm_fail(vm, err, "no memory for the pool's queue");
+}
+
+void
+sched_forget(struct sched *s, struct vm *vm)
+{
+	struct vcpu **p;
+
+	pthread_mutex_lock(&s->lock);
+	for (p = &s->members; *p != NULL;) {
+		if ((*p)->vm != vm) {
+			p = &(*p)->next_member;
+			continue;
+		}
+		heap_remove(&s->queue, &(*p)->runnable);
+		*p = (*p)->next_member;
+		s->nmembers--;
+	}
+	for (unsigned i = 0; i < s->workers; i++)
+		if (s->worker[i].before != NULL && s->worker[i].before->vm == vm)
+			s->worker[i].before = NULL;
+	pthread_mutex_unlock(&s->lock);
 }
 
 void
@@ -244,8 +363,10 @@ sched_wake(struct vcpu *vc)
 	struct sched *s = vc->sched;
 
 	pthread_mutex_lock(&s->lock);
-	if (vc->sched_state == VCPU_sleeping)
+	if (vc->sched_state == VCPU_sleeping) {
 		enqueue(s, vc);
+		pthread_cond_signal(&s->work);
+	}
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -3,21 +3,23 @@
  *
  * Runnable vCPUs wait in one queue, by the time they have had over their VM's weight; each of the
  * pool's threads takes the one that had least. A slice ends after the quantum when others wait.
- * Blocked vCPUs (HLT) are in no queue and cost nothing; vcpu_kick() puts them back.
+ * Blocked vCPUs (HLT) are in no queue and cost nothing; vcpu_kick() puts them back. One thread more
+ * fires the timers of all VMs, one ends slices and sees who idles.
  */
 #pragma once
 #include "vm/vm.h"
 
 struct sched;
 
-enum { SCHED_QUANTUM_US = 4000 };
+enum { SCHED_QUANTUM_US = 4000, SCHED_WEIGHT_MAX = 1000, SCHED_THREADS_MAX = 64 };
 
 /* threads: at least 1. NULL: out of memory or threads. */
 struct sched *sched_open(unsigned threads, unsigned quantum_us);
 void sched_close(struct sched *s);		/* after vm_wait of every VM on it */
 
-/* Start the VM here instead of on threads of its own (vm_start). weight: 1 to 1000. */
+/* Start the VM here instead of on threads of its own (vm_start). weight: 1 to SCHED_WEIGHT_MAX. */
 int sched_start(struct sched *s, struct vm *vm, unsigned weight);
+void sched_forget(struct sched *s, struct vm *vm);	/* after its end: before vm_close */
 
 /* vm.c's part: a vCPU has been asked something. Any thread. */
 void sched_wake(struct vcpu *vc);

@@ -425,6 +425,10 @@ vcpu_enter(struct vcpu *vc)
 	struct cpu *c = &vc->cpu;
 	enum step s;
 
+	/* Whoever changes something that the rest looks at sets attention afterwards. */
+	if (atomic_load(&c->attention) == 0 && c->r.activity == ACTIVITY_run && !c->irq_window &&
+	    !vm->counted && !vc->parked && vc->asked == 0 && !vc->ask.waiting)
+		return STEP_again;
 	pthread_mutex_lock(&vm->lock);
 	if (vm->counted)
 		counted_time(vc, c->r.activity == ACTIVITY_hlt && !c->irq_window);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vm/vm.c - a virtual machine: opened, started, paused, ended. Threads live here and nowhere below.
  *
- * One thread per vCPU, one service thread that sleeps until the next timer. All sleep on condition
- * variables under vm->lock; that lock is recursive, since devices ask for things while they hold it.
+ * One thread per vCPU, one service thread for timers (vm/service.c); or those of a pool (vm/sched.c).
+ * vm->lock is recursive, since devices ask for things while they hold it.
  */
 #include "vm/vm.h"
 
 #include "cpu/access.h"
+#include "vm/service.h"
 #include "vm/trace.h"
 #include "vm/vcpu.h"
 #include <errno.h>
@@ -15,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-
-enum { NS_PER_S = 1000000000 };
 
 static void
 vm_say(char *err, size_t size, const char *fmt, ...)
@@ -28,8 +27,8 @@ vm_say(char *err, size_t size, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void
-cond_init(pthread_cond_t *cond)
+void
+vm_cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t a;
 
@@ -40,11 +39,12 @@ cond_init(pthread_cond_t *cond)
 }
 
 static void
-service_wake(void *ctx)
+earlier_timer(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	pthread_cond_signal(&vm->service_wake);
+	if (vm->service != NULL)
+		service_note(vm->service, vm);
 }
 
 static void
@@ -69,7 +69,7 @@ vcpu_open(struct vm *vm, unsigned index, const struct vm_config *cfg)
 	memset(vc, 0, sizeof(*vc));
 	vc->vm = vm;
 	vc->engine = cfg->engine;
-	cond_init(&vc->wake);
+	vm_cond_init(&vc->wake);
 	if (cpu_open(&vc->cpu, vm->mem, &vm->model, index) != 0) {
 		pthread_cond_destroy(&vc->wake);
 		free(vc);
@@ -140,8 +140,7 @@ vm_open(const struct vm_config *cfg, char *err, size_t err_size)
 	}
 	vm->policy = cfg->policy;
 	lock_init(&vm->lock);
-	cond_init(&vm->changed);
-	cond_init(&vm->service_wake);
+	vm_cond_init(&vm->changed);
 	vm->counted = cfg->counted_clock;
 	if (cfg->cpus == 0 || cfg->cpus > VM_CPUS_MAX) {
 		vm_say(err, err_size, "%u processors: choose 1 to %d", cfg->cpus, VM_CPUS_MAX);
@@ -152,7 +151,7 @@ vm_open(const struct vm_config *cfg, char *err, size_t err_size)
 		   (vm->trace = trace_open()) == NULL) {
 		vm_say(err, err_size, "out of memory");
 	} else if (vm_open_cpus(vm, cfg, err, err_size) == 0) {
-		clock_on_earlier(vm->clock, service_wake, vm);
+		clock_on_earlier(vm->clock, earlier_timer, vm);
 		return vm;
 	}
 	vm_close(vm);
@@ -181,7 +180,6 @@ vm_close(struct vm *vm)
 	clock_close(vm->clock);
 	mem_close(vm->mem);
 	pthread_cond_destroy(&vm->changed);
-	pthread_cond_destroy(&vm->service_wake);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
 }
@@ -231,36 +229,6 @@ vcpu_thread(void *arg)
 	}
 }
 
-/* Fires timers; sleeps until the next one, or until an earlier one is set. */
-static void *
-service_thread(void *arg)
-{
-	struct vm *vm = arg;
-	struct timespec ts;
-	uint64_t next, now;
-
-	prctl(PR_SET_NAME, "service");
-	prctl(PR_SET_TIMERSLACK, 1);
-	pthread_mutex_lock(&vm->lock);
-	while (vm->end == VM_running) {
-		next = clock_run(vm->clock);
-		now = clock_now(vm->clock);
-		if (next == UINT64_MAX) {
-			pthread_cond_wait(&vm->service_wake, &vm->lock);
-		} else if (next > now) {
-			clock_gettime(CLOCK_MONOTONIC, &ts);
-			next -= now;
-			ts.tv_sec += (time_t)(next / NS_PER_S);
-			ts.tv_nsec += (long)(next % NS_PER_S);
-			if (ts.tv_nsec >= NS_PER_S)
-				ts.tv_nsec -= NS_PER_S, ts.tv_sec++;
-			pthread_cond_timedwait(&vm->service_wake, &vm->lock, &ts);
-		}
-	}
-	pthread_mutex_unlock(&vm->lock);
-	return NULL;
-}
-
 int
 vm_ready(struct vm *vm, char *err, size_t err_size)
 {
@@ -276,21 +244,22 @@ vm_ready(struct vm *vm, char *err, size_t err_size)
 }
 
 int
-vm_start_clock(struct vm *vm)
+vm_start_clock(struct vm *vm, struct service *s)
 {
 	vm->started = true;
 	if (vm->counted)
 		return 0;
-	if (pthread_create(&vm->service, NULL, service_thread, vm) != 0)
+	if (s == NULL && (s = vm->own_service = service_open()) == NULL)
 		return vm_fail(vm, -1, "can't start the timer thread: %s", strerror(errno));
-	vm->service_started = true;
+	if (service_add(s, vm) != 0)
+		return vm_fail(vm, -1, "no memory for its timers");
 	return 0;
 }
 
 int
 vm_start(struct vm *vm)
 {
-	int err = vm_start_clock(vm);
+	int err = vm_start_clock(vm, NULL);
 
 	if (err != 0)
 		return err;
@@ -317,9 +286,11 @@ vm_wait(struct vm *vm)
 			pthread_join(vm->vcpu[i]->thread, NULL);
 		vm->vcpu[i]->thread_started = false;
 	}
-	if (vm->service_started)
-		pthread_join(vm->service, NULL);
-	vm->service_started = vm->started = false;
+	if (vm->service != NULL)
+		service_remove(vm->service, vm);
+	service_close(vm->own_service);
+	vm->own_service = NULL;
+	vm->started = false;
 	return vm->end;
 }
 
@@ -331,7 +302,6 @@ vm_request_end(struct vm *vm, enum vm_end how)
 	if (vm->end == VM_running)
 		vm->end = how;
 	pthread_cond_broadcast(&vm->changed);
-	pthread_cond_broadcast(&vm->service_wake);
 	for (unsigned i = 0; i < vm->cpus; i++)
 		vcpu_kick(vm->vcpu[i], ATT_kick);
 	pthread_mutex_unlock(&vm->lock);

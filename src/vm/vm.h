@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "vm/bus.h"
 #include "vm/clock.h"
+#include "vm/heap.h"
 #include "vm/irq.h"
 #include <pthread.h>
 
@@ -46,6 +47,7 @@ struct vcpu_ask {
 enum vcpu_sched_state { VCPU_sleeping, VCPU_queued, VCPU_running, VCPU_ended };
 
 struct vm;
+struct service;
 struct vcpu {
 	struct cpu cpu;			/* first */
 	struct vm *vm;			/* borrowed */
@@ -63,9 +65,14 @@ struct vcpu {
 	uint64_t counted;		/* cpu.retired that the counted clock has seen */
 	/* -- vm/sched.c's, under the pool's lock; sched is NULL for a vCPU with its own thread -- */
 	struct sched *sched;
-	struct vcpu *next_runnable;
-	uint64_t spent;			/* ns it ran, over its VM's weight */
+	struct heap_node runnable;
+	uint64_t spent;			/* ticks of the host's TSC that it ran, over its VM's weight */
+	uint64_t ran;			/* ticks that it ran */
+	uint64_t ran_seen, ran_trimmed;	/* `ran` when it was last looked at, and when memory was given back */
+	uint64_t switches;		/* times a thread came to it from another */
+	bool trim;			/* give memory back before the next slice */
 	uint8_t sched_state;		/* enum vcpu_sched_state */
+	struct vcpu *next_member;
 	struct vcpu_ask ask;		/* under vm->lock */
 	/* kvmclock area, 0: none (vm/kvmclock.c) */
 	uint64_t kvmclock_gpa;
@@ -84,11 +91,13 @@ struct vm {
 	enum vm_end end;
 	int exit_status;			/* VM_debug_exit: the guest's */
 	bool started, counted;			/* counted: time is retired instructions */
-	pthread_t service;			/* fires timers */
-	bool service_started;
-	pthread_cond_t service_wake;
-	unsigned weight;			/* share of a pool's threads; SCHED_WEIGHT_ONE / weight per ns */
+	struct service *service;		/* fires timers; borrowed; NULL: not started */
+	struct service *own_service;		/* owned: its own, when it is on no pool */
+	struct heap_node due;			/* vm/service.c's */
+	unsigned weight;			/* share of a pool's threads; of each vCPU */
 	unsigned on_pool;			/* vCPUs on a pool that have not ended */
+	void (*off_pool)(void *ctx);		/* the last of them has; lock held; may be NULL */
+	void *off_pool_ctx;
 	bool pause;				/* vCPUs park at the top of the loop */
 	unsigned paused;			/* how many are parked */
 	pthread_cond_t changed;			/* end, pause, paused */
@@ -127,7 +136,9 @@ int vm_add_dev(struct vm *vm, struct dev *d);	/* takes ownership */
 /* Ask the engine a last time before anything runs; -1 with a line in err. After board and boot. */
 int vm_ready(struct vm *vm, char *err, size_t err_size);
 int vm_start(struct vm *vm);			/* one thread per vCPU, and the service thread */
-int vm_start_clock(struct vm *vm);		/* only the service thread: sched_start runs the vCPUs */
+/* Only the timers, on that service (NULL: its own): sched_start runs the vCPUs. */
+int vm_start_clock(struct vm *vm, struct service *s);
+void vm_cond_init(pthread_cond_t *cond);	/* on the monotonic clock */
 enum vm_end vm_wait(struct vm *vm);		/* until it ended; threads joined */
 void vm_request_end(struct vm *vm, enum vm_end how);	/* any thread, lock held or not (recursive lock) */
 int vm_fail(struct vm *vm, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -128,6 +128,7 @@ window(void)
 
 	vc->apic_ops = &irq_ops;
 	irq_vector = 0x30;
+	cpu_ask(&vc->cpu, ATT_intr);
 	CHECK_EQ(vcpu_step(vc), STEP_again);
 	CHECK_EQ(acks, 0);
 	CHECK(vc->cpu.irq_window);
