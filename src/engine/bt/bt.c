@@ -141,6 +141,7 @@ attend(struct bt_state *bt)
 	struct cpu *c = bt->c;
 
 	bt_fpu_unload(bt);
+	bt->next = NULL;
 	if (atomic_load(&c->attention) & ATT_code)
 		atomic_fetch_and(&c->attention, ~(uint32_t)ATT_code);
 	if (atomic_load(&c->attention) & ATT_tlb) {
@@ -231,8 +232,10 @@ left(struct bt_state *bt, uint32_t why)
 
 		bt->stats.unlinked++;
 		b = block_at(bt, x->target, x->narrow);
-		if (b != NULL && flushes == bt->stats.flushes && linkable(bt, x, b))
+		if (b != NULL && flushes == bt->stats.flushes && linkable(bt, x, b)) {
 			bt_link(bt, x, b);
+			bt->next = bt_rx(bt, x->kind == BX_link_land ? b->land : b->saved);
+		}
 	}
 	return false;
 }
@@ -258,9 +261,13 @@ entry_at(struct bt_state *bt, uint64_t rip, bool known_bad, bool shadow)
 {
 	struct bt_target *t = &bt->now->target[bt_target_index(rip)];
 	struct bt_block *b;
+	const uint8_t *next = bt->next;
 	bool narrow = bt->narrow_next;
 
+	bt->next = NULL;
 	bt->narrow_next = false;
+	if (next != NULL)
+		return next;
 	if (t->rip == rip && t->code != NULL && !known_bad && !shadow && !narrow)
 		return t->code;
 	b = block_at(bt, rip, narrow);
@@ -284,6 +291,7 @@ run(struct cpu *c, struct vexit *x)
 
 	x->carried = GROUP_ALL;
 	x->kind = EXIT_attend;
+	bt->next = NULL;
 	for (;; first = false) {
 		if (bt->written || atomic_load_explicit(&c->attention, memory_order_acquire) != 0)
 			attend(bt);
@@ -303,6 +311,7 @@ run(struct cpu *c, struct vexit *x)
 		}
 		step = false;
 		if (entry == NULL) {
+			bt->next = NULL;
 			why = LEFT_indirect;
 			if (interpret(bt, x, &err))
 				break;

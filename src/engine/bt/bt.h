@@ -62,6 +62,7 @@ struct bt_page {
 	uint32_t mode, blocks;		/* first block, index + 1 */
 	uint32_t hash_next, phys_next;	/* index + 1 */
 	bool held;			/* counted in bt->held */
+	uint64_t begins;		/* a bit per 64 bytes: blocks begin there */
 	uint32_t crossing[4];		/* instances that have a block whose last instruction ends here */
 	bool many_cross;		/* more than that */
 };
@@ -167,6 +168,7 @@ struct bt_state {
 
 	struct bt_site *sites, *site;	/* owned, in the low 2 GiB; the one that failed */
 	uint32_t nsites;
+	const uint8_t *next;		/* where the exit just taken leads, by its new link; NULL: look */
 	bool narrow_next;		/* the block entered next is to be a narrow one */
 	uint8_t tired[BT_TIRED / 8];	/* checks that near entries are not good for, hashed */
 };

@@ -150,12 +150,20 @@ bt_holds(const struct cpu *c, gpa_t gpa)
 	return atomic_load(&c->bt->held[held_slot(gpa)]) != 0;
 }
 
+static uint64_t
+begins_bit(uint64_t rip)
+{
+	return 1ull << (rip >> 6 & 63);
+}
+
 struct bt_block *
 bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool narrow)
 {
 	uint32_t id = bt_page_id(bt, pg), i;
 	struct bt_block *b;
 
+	if (!(pg->begins & begins_bit(rip)))
+		return NULL;
 	for (i = bt->block_hash[block_mix(rip, id)]; i != 0; i = bt->block_chain[i - 1]) {
 		b = &bt->blocks[i - 1];
 		if (b->rip == rip && b->page == id && !b->dead && b->narrow == narrow)
@@ -173,6 +181,7 @@ bt_block_add(struct bt_state *bt, struct bt_block *b)
 	bt->block_hash[h] = i + 1;
 	b->page_next = bt->pages[b->page - 1].blocks;
 	bt->pages[b->page - 1].blocks = i + 1;
+	bt->pages[b->page - 1].begins |= begins_bit(b->rip);
 	bt->stats.blocks++;
 	bt->stats.insns += b->insns;
 }
@@ -227,19 +236,17 @@ unlink_incoming(struct bt_state *bt, struct bt_block *b)
 }
 
 /* A block's own links must not stay in its targets' lists; they do harmlessly: the patch site is in
- * code that never runs again and is not reused before a flush. */
+ * code that never runs again and is not reused before a flush. Only the context of its own mode has
+ * it as a target, and that is there while there are blocks of the mode. */
 static void
 block_drop(struct bt_state *bt, struct bt_block *b)
 {
-	struct bt_target *t;
-	unsigned i;
+	struct bt_ctx *ctx = bt_ctx_for(bt, bt->pages[b->page - 1].mode);
+	struct bt_target *t = &ctx->target[bt_target_index(b->rip)];
 
 	unlink_incoming(bt, b);
-	for (i = 0; i < BT_CTXS; i++) {
-		t = &bt->ctx[i].target[bt_target_index(b->rip)];
-		if (t->code == bt_rx(bt, b->land))
-			*t = (struct bt_target){ .rip = b->rip ^ 1 };	/* never looked for here */
-	}
+	if (t->code == bt_rx(bt, b->land))
+		*t = (struct bt_target){ .rip = b->rip ^ 1 };	/* never looked for here */
 	b->dead = true;
 	bt->stats.dropped++;
 }
@@ -314,6 +321,7 @@ page_drop(struct bt_state *bt, struct bt_page *pg)
 		}
 	}
 	pg->blocks = 0;
+	pg->begins = 0;
 	if (pg->held)
 		atomic_fetch_sub(&bt->held[held_slot(pg->gpa)], 1);
 	pg->held = false;
