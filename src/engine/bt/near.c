@@ -16,7 +16,7 @@
  */
 #include "engine/bt/tr.h"
 
-enum { PATIENCE = 64 /* misses */, TSC_SHIFT = 4, OFTEN = 20000 >> TSC_SHIFT /* so few cycles from one to the next */,
+enum { PATIENCE = 16 /* misses */, TSC_SHIFT = 4, OFTEN = 60000 >> TSC_SHIFT /* so few cycles from one to the next */,
 	DELTA = offsetof(struct tlb_entry, delta) };
 #define FOUR_GIB (1ull << 32)	/* 32-bit code has no addresses behind it */
 
