@@ -17,7 +17,7 @@ enum cpu_feature {
 };
 
 struct cpu_model {
-	char name[64];			/* "regent-v1,+avx,-pcid" as asked */
+	char name[256];			/* "regent-v1,+avx,-pcid" as asked */
 	uint64_t features[(CPUF__COUNT + 63) / 64];
 	unsigned cpus;			/* for topology leaves */
 	uint64_t tsc_khz, apic_khz;

