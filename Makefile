@@ -97,8 +97,8 @@ fuzz: packages
 	@tests/fuzz/run-fuzz $(or $(SECONDS),60) $(TARGETS)
 
 check-kvm: packages
-	@$(MAKE) $(JOBS) --no-print-directory $B/regent $B/tests/engine/contract
-	@KVM_CHECK=1 tests/kvm/run-kvm
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent $(patsubst %,$B/tests/engine/%,contract contract_io contract_cpu kvm)
+	@tests/kvm/run-kvm
 
 # Isolation at length: every MSR number, millions of wild mappings and instructions. Hours.
 check-leak: packages

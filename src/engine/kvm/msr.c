@@ -121,6 +121,15 @@ kvm_msr_move(struct cpu *c, bool store)
 	return 0;
 }
 
+/* The groups that must be fetched before an access to that MSR, and given back after a write: none when it is ours. */
+static uint32_t
+kernels_groups(const struct cpu *c, int id)
+{
+	if (id < 0 || (id == REG_ia32_apic_base && !c->kernel_chips))
+		return 0;
+	return kvm_msr_is_kernels(c->kvm->vm, id) || reg_desc[id].kvm == KVM_sregs ? GROUP_BIT(reg_desc[id].group) : 0;
+}
+
 /* An MSR the kernel leaves to us. That the guest was at CPL 0 is already seen to. One that a policy is about
  * may be the kernel's all the same: then it is fetched before and given back behind. */
 void
@@ -129,7 +138,7 @@ kvm_msr_exit(struct cpu *c, struct kvm_run *run)
 	uint64_t val = run->msr.data;
 	bool write = run->exit_reason == KVM_EXIT_X86_WRMSR;
 	int id = reg_by_msr(run->msr.index);
-	uint32_t group = id >= 0 && reg_desc[id].kvm != KVM_none ? GROUP_BIT(reg_desc[id].group) : 0;
+	uint32_t group = kernels_groups(c, id);
 
 	run->msr.error = 1;
 	if (kvm_fetch(c, group) != 0)
