@@ -31,7 +31,7 @@ object_is(const struct policy_object *o, const struct policy_query *q)
 static bool
 is_frozen(const struct policy_rule *r, const struct policy_query *q)
 {
-	return r->after || q->id < 0 || q->old != reg_desc[q->id].reset;
+	return r->after || q->old != (q->id < 0 ? 0 : reg_desc[q->id].reset);
 }
 
 static void
@@ -101,12 +101,13 @@ apply(struct walk *w, const struct policy_rule *r, struct policy_query *q, uint6
 static void
 walk(const struct policy *p, struct policy_query *q, bool userspace, struct walk *w)
 {
-	bool same = q->access == REG_write && q->kind == OBJ_reg && q->old == q->val;
+	bool valued = q->access == REG_write && (q->kind == OBJ_reg || q->kind == OBJ_device);
+	bool same = valued && q->old == q->val;
 	uint64_t bits;
 	unsigned i;
 
 	*w = (struct walk){ .open = UINT64_MAX };
-	if (q->access == REG_write && q->kind == OBJ_reg && !same)
+	if (valued && !same)
 		w->open = q->old ^ q->val;
 	for (i = p->nrules; i-- > 0 && w->open != 0; ) {
 		const struct policy_rule *r = &p->rule[i];
@@ -140,7 +141,7 @@ record(struct cpu *c, const struct policy_query *q, const struct policy_rule *r,
 {
 	struct policy_record rec = { .rip = c->r.rip, .old = q->old, .val = q->access == REG_write ? q->val : q->old,
 		.num = q->num, .id = (int16_t)q->id, .kind = q->kind, .access = q->access, .verdict = (uint8_t)v,
-		.cpl = c->cpl, .cpu = (uint16_t)c->index, .read_known = q->kind == OBJ_reg && q->access == REG_read, .rule = r };
+		.cpl = c->cpl, .cpu = (uint16_t)c->index, .read_known = (q->kind == OBJ_reg || q->kind == OBJ_device) && q->access == REG_read, .rule = r };
 
 	if (c->ops != NULL && c->ops->policy_event != NULL)
 		c->ops->policy_event(c, &rec);

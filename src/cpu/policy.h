@@ -13,7 +13,7 @@ struct cpu_model;
 struct cpuid_regs;
 
 enum policy_verb { VERB_allow, VERB_deny, VERB_hide, VERB_fix, VERB_pin, VERB_ask, VERB_log, VERB__COUNT };
-enum policy_kind { OBJ_reg, OBJ_msr, OBJ_cpuid, OBJ_port, OBJ_insn, OBJ_init };
+enum policy_kind { OBJ_reg, OBJ_msr, OBJ_cpuid, OBJ_port, OBJ_insn, OBJ_init, OBJ_device };
 enum reg_access { REG_read = 1, REG_write = 2, REG_execute = 4 };
 
 /* Instructions that a policy may govern, beside those that move registers. */
@@ -25,7 +25,7 @@ enum policy_insn {
 };
 
 /* What a rule is about. first..last: rows of registers.def, MSR numbers, ports, instructions, or (the
- * same twice) a CPUID leaf. mask: which bits; all: the whole register. */
+ * same twice) a CPUID leaf; rows of policy_devices.def. mask: which bits; all: the whole register. */
 struct policy_object {
 	uint8_t kind;			/* enum policy_kind */
 	uint8_t cpuid_reg;		/* 0 to 3: EAX to EDX; ANY_REG: all four */
@@ -59,7 +59,7 @@ struct policy {
 	uint32_t insns;			/* bit n: enum policy_insn n */
 	bool x2apic;			/* some rule is about MSRs 0x800-0x8ff */
 	bool odd_msrs;			/* or about numbers without a row */
-	bool cpuid, init;
+	bool cpuid, init, devices;
 	uint8_t *ports;			/* owned: bit n of 65536: some rule is about port n; NULL: none */
 };
 
@@ -67,7 +67,7 @@ struct policy {
 struct policy_query {
 	uint8_t kind, access;
 	int id;				/* OBJ_reg: row; else -1 */
-	uint32_t num;			/* MSR number, port, enum policy_insn */
+	uint32_t num;			/* MSR number, port, enum policy_insn, row of policy_devices.def */
 	uint32_t count;			/* ports: how many from num on; else 1 */
 	uint64_t old;			/* a register's value before a write, or that would be read */
 	uint64_t val;			/* of a write; `fix` may change it */

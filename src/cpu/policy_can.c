@@ -6,7 +6,7 @@
 #include "cpu/policy.h"
 #include <string.h>
 
-enum what { WHAT_msr, WHAT_base_msr, WHAT_x2apic, WHAT_reg, WHAT_feature, WHAT_cpuid, WHAT_port, WHAT_insn, WHAT_init };
+enum what { WHAT_msr, WHAT_base_msr, WHAT_x2apic, WHAT_reg, WHAT_feature, WHAT_cpuid, WHAT_port, WHAT_insn, WHAT_init, WHAT_device };
 
 /* KVM, by what the rule is about and by verb. `log` and `ask` need an exit as `deny` does. */
 static const struct {
@@ -25,6 +25,7 @@ static const struct {
 	{ WHAT_port,     VERB_ask,    CAN_no,     "KVM can't try a port access again" },
 	{ WHAT_port,     VERB__COUNT, CAN_yes,    "every port access is an exit" },
 	{ WHAT_insn,     VERB__COUNT, CAN_no,     "KVM gives no exit for this instruction" },
+	{ WHAT_device,   VERB__COUNT, CAN_yes,    "the device is the board's" },
 	{ WHAT_init,     VERB__COUNT, CAN_no,     "INIT is delivered by the kernel's interrupt controllers" },
 };
 
@@ -51,6 +52,7 @@ what_of(const struct policy_rule *r)
 	case OBJ_reg: return what_of_reg(r);
 	case OBJ_msr: return r->obj.first >= X2APIC_FIRST && r->obj.last <= X2APIC_LAST ? WHAT_x2apic : WHAT_msr;
 	case OBJ_cpuid: return WHAT_cpuid;
+	case OBJ_device: return WHAT_device;
 	case OBJ_port: return WHAT_port;
 	case OBJ_insn: return r->verb == VERB_hide && r->feature != CPUF_always ? WHAT_cpuid : WHAT_insn;
 	default: return WHAT_init;

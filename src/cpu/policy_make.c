@@ -130,6 +130,9 @@ policy_seal(struct policy *p)
 			if (seal_ports(p, r) != 0)
 				return -1;
 			break;
+		case OBJ_device:
+			p->devices = true;
+			break;
 		default:
 			p->init = true;
 		}

@@ -26,6 +26,12 @@ static const struct { const char *name; uint16_t first, last; } alias[] = {
 	{ "ia32_microcode_rev", REG_ia32_ucode_rev, REG_ia32_ucode_rev },
 	{ "ia32_bios_sign_id", REG_ia32_ucode_rev, REG_ia32_ucode_rev },
 };
+static const char *const device_row[] = {
+#define C(name, at, size) #name,
+#include "cpu/policy_devices.def"
+#undef C
+};
+enum { DEVICE_ROWS = sizeof(device_row) / sizeof(device_row[0]) };
 enum { INSNS = sizeof(insn_row) / sizeof(insn_row[0]), ALIASES = sizeof(alias) / sizeof(alias[0]) };
 
 const char *
@@ -303,6 +309,21 @@ port_word(const struct word *w, const char *s, size_t len)
 		bad(w, "no port or range; write port:0x60-0x64");
 }
 
+/* virtio.NAME, or virtio.queue* and the like. */
+static int
+device_word(const struct word *w, const char *s, size_t len)
+{
+	unsigned n, found = 0;
+
+	for (n = 0; n < DEVICE_ROWS; n++)
+		if (memchr(s, '*', len) != NULL && s[len - 1] == '*' ? glob(s, len, device_row[n]) : is(s, len, device_row[n])) {
+			found++;
+			if (give(w, (struct policy_object){ .kind = OBJ_device, .first = n, .last = n, .mask = UINT64_MAX }) != 0)
+				return -1;
+		}
+	return found > 0 ? 0 : bad(w, "virtio devices have no such register; see `regent policy vocabulary`");
+}
+
 int
 policy_objects(const char *s, size_t len, policy_put *put, void *ctx, char *err, size_t size)
 {
@@ -315,6 +336,8 @@ policy_objects(const char *s, size_t len, policy_put *put, void *ctx, char *err,
 		return msr_word(&w, s + 4, len - 4);
 	if (begins(&w, "port:"))
 		return port_word(&w, s + 5, len - 5);
+	if (begins(&w, "virtio."))
+		return device_word(&w, s + 7, len - 7);
 	if (begins(&w, "cpuid."))
 		return cpuid_word(&w);
 	if (is(s, len, "init"))
@@ -335,6 +358,7 @@ policy_object_accesses(const struct policy_object *o)
 		return o->first == REG_ldtr || o->first == REG_tr ? REG_write : REG_read | REG_write;
 	case OBJ_msr:
 	case OBJ_port:
+	case OBJ_device:
 		return REG_read | REG_write;
 	case OBJ_cpuid:
 		return REG_read;
@@ -406,6 +430,9 @@ policy_object_name(const struct policy_object *o, char *buf, size_t size)
 	case OBJ_init:
 		snprintf(buf, size, "init");
 		break;
+	case OBJ_device:
+		snprintf(buf, size, "virtio.%s", device_row[o->first]);
+		break;
 	default:
 		if (o->first == o->last)
 			snprintf(buf, size, "%s%#x", prefix, o->first);
@@ -467,5 +494,10 @@ policy_word(unsigned n, char *word, size_t size, char *about, size_t about_size)
 		}
 	if (n < INSNS)
 		return say(word, size, about, about_size, insn_row[n].name, insn_row[n].about);
-	return false;
+	n -= (unsigned)INSNS;
+	if (n >= DEVICE_ROWS)
+		return false;
+	snprintf(word, size, "virtio.%s", device_row[n]);
+	snprintf(about, about_size, "register of every virtio device");
+	return true;
 }

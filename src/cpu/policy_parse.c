@@ -220,12 +220,14 @@ misfit(const struct policy_rule *r)
 			return "has no value that could be fixed";
 		return o->kind == OBJ_reg && o->first != o->last ? "has two values; fix its _base and its _limit" : NULL;
 	case VERB_pin:
-		return o->kind == OBJ_reg || o->kind == OBJ_msr ? NULL : "only registers and their bits can be pinned";
+		return o->kind == OBJ_reg || o->kind == OBJ_msr || o->kind == OBJ_device ? NULL : "only registers and their bits can be pinned";
 	case VERB_ask:
 	case VERB_deny:
 	case VERB_log:
 		if (o->kind == OBJ_cpuid)
 			return "CPUID bits are hidden or fixed; the instruction `cpuid` can be refused or logged";
+		if (r->verb == VERB_ask && o->kind == OBJ_device)
+			return "a device can't wait for an answer; allow or deny it";
 		return r->verb == VERB_ask && o->kind == OBJ_init ? "INIT is not asked about; allow or deny it" : NULL;
 	default:
 		return NULL;

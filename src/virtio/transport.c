@@ -12,22 +12,16 @@ enum { BAR = 0, NOTIFY_STEP = 4, VIRTIO_VENDOR = 0x1af4, DEVICE_BASE = 0x1040, R
 enum { CFG_common = 1, CFG_notify = 2, CFG_isr = 3, CFG_device = 4, CFG_pci = 5 };
 enum { CAP_LEN = 2, CAP_TYPE = 3, CAP_BAR = 4, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_SIZE = 16, CAP_EXTRA = 16 };
 
-/* Common configuration (4.1.4.3): name, offset, bytes. */
-#define COMMON(C) \
-	C(device_feature_select, 0x00, 4) C(device_feature, 0x04, 4) C(driver_feature_select, 0x08, 4) \
-	C(driver_feature, 0x0c, 4) C(config_vector, 0x10, 2) C(num_queues, 0x12, 2) C(status, 0x14, 1) \
-	C(generation, 0x15, 1) C(queue_select, 0x16, 2) C(queue_size, 0x18, 2) C(queue_vector, 0x1a, 2) \
-	C(queue_enable, 0x1c, 2) C(queue_notify_off, 0x1e, 2) C(queue_desc, 0x20, 8) C(queue_driver, 0x28, 8) \
-	C(queue_device, 0x30, 8)
+/* Common configuration (4.1.4.3). */
 enum common {
 #define C(name, at, size) R_##name = at,
-	COMMON(C)
+#include "cpu/policy_devices.def"
 #undef C
 	COMMON_SIZE = 0x38
 };
 static const struct { uint8_t at, size; } common_table[] = {
 #define C(name, at, size) { at, size },
-	COMMON(C)
+#include "cpu/policy_devices.def"
 #undef C
 };
 
@@ -119,10 +113,15 @@ common_io(struct virtio *v, unsigned at, struct io *io)
 			return;
 		val = common_read(v, (enum common)base);
 		mask = io->size == 8 ? UINT64_MAX : (((uint64_t)1 << 8 * io->size) - 1) << shift;
-		if (io->write)
-			common_write(v, (enum common)base, (val & ~mask) | io->data << shift);
-		else
+		if (io->write) {
+			uint64_t new = (val & ~mask) | io->data << shift;
+
+			if (vm_device_allows(v->vm, i, val, &new))
+				common_write(v, (enum common)base, new);
+		} else {
+			vm_device_shows(v->vm, i, &val);
 			io->data = (val & mask) >> shift;
+		}
 		return;
 	}
 }

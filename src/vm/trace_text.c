@@ -26,6 +26,12 @@ trace_verdict(const struct policy_record *r)
 	}
 }
 
+static bool
+has_old(const struct policy_record *r)
+{
+	return r->kind == OBJ_reg || r->kind == OBJ_device;
+}
+
 /* "hardened:4" */
 static void
 where(const struct policy *p, const struct policy_rule *r, char *buf, size_t size)
@@ -44,7 +50,7 @@ trace_text(const struct policy *p, const struct policy_record *r, char *buf, siz
 	char object[64], at[224] = "", values[64] = "";
 
 	trace_object(r, object, sizeof(object));
-	if (r->access == REG_write && r->kind == OBJ_reg)
+	if (r->access == REG_write && has_old(r))
 		snprintf(values, sizeof(values), " %#" PRIx64 " -> %#" PRIx64, r->old, r->val);
 	else if (r->access == REG_write || r->read_known)
 		snprintf(values, sizeof(values), " %#" PRIx64, r->val);
@@ -79,7 +85,7 @@ trace_json(const struct policy *p, const struct policy_record *r, char *buf, siz
 	char object[64], at[224] = "", quoted[256] = "", old[48] = "", val[48] = "";
 
 	trace_object(r, object, sizeof(object));
-	if (r->access == REG_write && r->kind == OBJ_reg)
+	if (r->access == REG_write && has_old(r))
 		snprintf(old, sizeof(old), "\"old\": \"%#" PRIx64 "\", ", r->old);
 	if (r->access == REG_write || r->read_known)
 		snprintf(val, sizeof(val), "\"value\": \"%#" PRIx64 "\", ", r->val);

@@ -36,6 +36,7 @@ op_io(struct cpu *c, struct io *io)
 	enum io_result res = IO_none;
 
 	pthread_mutex_lock(&vm->lock);
+	vm->accessing = vc;
 	if (!io->port && vc->apic_ops != NULL)
 		res = vc->apic_ops->mmio(vc->apic, io);
 	if (res == IO_none)

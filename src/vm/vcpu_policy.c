@@ -60,6 +60,33 @@ vcpu_policy_ask(struct cpu *c, const struct policy_query *q, const struct policy
 	return v;
 }
 
+static enum verdict
+device_check(struct vm *vm, unsigned n, unsigned access, uint64_t old, uint64_t *val)
+{
+	struct policy_query q = { .kind = OBJ_device, .access = (uint8_t)access, .id = -1, .num = n, .count = 1, .old = old,
+		.val = *val };
+	enum verdict v;
+
+	if (vm->accessing == NULL || vm->accessing->cpu.policy == NULL || !vm->accessing->cpu.policy->devices)
+		return VERDICT_allow;
+	v = policy_check(&vm->accessing->cpu, &q);
+	*val = access == REG_read ? (old & ~q.fixed) | q.fix : q.val;
+	return v;
+}
+
+bool
+vm_device_allows(struct vm *vm, unsigned n, uint64_t old, uint64_t *val)
+{
+	return device_check(vm, n, REG_write, old, val) == VERDICT_allow;
+}
+
+void
+vm_device_shows(struct vm *vm, unsigned n, uint64_t *val)
+{
+	if (device_check(vm, n, REG_read, *val, val) != VERDICT_allow)
+		*val = UINT64_MAX;
+}
+
 void
 vcpu_tell(struct vcpu *vc)
 {

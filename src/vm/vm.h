@@ -109,6 +109,7 @@ struct vm {
 	void *machine;				/* machine/pc.c's own */
 	/* -- register policy -- */
 	struct policy *policy;			/* owned, with those it replaced; NULL: none */
+	struct vcpu *accessing;			/* whose access a device is answering; under lock */
 	struct trace *trace;			/* owned (vm/trace.h) */
 	_Atomic bool userspace;			/* some vCPU has run at CPL 3 */
 	/* Asks the host program; on the vCPU's thread, lock not held. May call vcpu_answer. NULL: nobody. */
@@ -146,6 +147,10 @@ void vm_pause(struct vm *vm);			/* returns when all vCPUs stand still */
 void vm_resume(struct vm *vm);
 /* From now on every vCPU obeys p, which replaces the policy of before; its first `common` rules are the same. */
 void vm_policy_set(struct vm *vm, struct policy *p, unsigned common);
+/* May the guest write, and what does it read of, the n-th register of policy_devices.def? What is refused is lost
+ * and recorded; *val may be another afterwards. Lock held, by virtio/transport.c. */
+bool vm_device_allows(struct vm *vm, unsigned n, uint64_t old, uint64_t *val);
+void vm_device_shows(struct vm *vm, unsigned n, uint64_t *val);
 /* The answer to vc->ask: VERDICT_allow or VERDICT_deny. false: no such question (any more). */
 bool vcpu_answer(struct vcpu *vc, uint64_t id, enum verdict v);
 

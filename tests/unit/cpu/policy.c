@@ -116,6 +116,8 @@ bad_text(void)
 		{ "deny port:0x10000", "t:1:6:", "no port" },
 		{ "deny zz*", "t:1:6:", "no register that can be governed" },
 		{ "deny c*4", "t:1:6:", "at the end only" },
+		{ "deny virtio.nosuch", "t:1:6:", "no such register" },
+		{ "ask virtio.status", "t:1:5:", "can't wait" },
 		{ "ask init", "t:1:5:", "not asked" },
 		{ "deny \x01\xff", "t:1:6:", "nothing has that name" },
 	};
@@ -138,7 +140,7 @@ good_text(void)
 	struct policy *p = make("# c\r\n\r\n\tpin cr4.smep cr4.smap cr0.wp after userspace # x\n"
 		"deny write ia32_lstar after userspace\nhide cpuid.7.ebx.avx2\nfix ia32_microcode_rev = 0x1\n"
 		"must deny read 0x10-0x1f\nlog cr* msr:* port:*\nask write ia32_efer\nallow cpuid\nfix cr4.smep=1\n"
-		"deny execute sgdt sidt\nhide cpuid.0xd:1.eax cpuid.7 cpuid.1.ecx.3\nlog init\npin cr4.20");
+		"pin virtio.queue_desc\nlog virtio.queue*\ndeny execute sgdt sidt\nhide cpuid.0xd:1.eax cpuid.7 cpuid.1.ecx.3\nlog init\npin cr4.20");
 
 	CHECK(p != NULL);
 	if (p == NULL)
