@@ -184,6 +184,10 @@ struct cpu {
 	bool user_late;			/* started by INIT after user space began: `after userspace` waits for its own */
 	_Atomic bool *userspace;	/* the VM's: some vCPU has run at CPL 3; NULL: never */
 
+	/* Second mappings of guest RAM that an engine made; TLB entries may lead there. NULL: none. */
+	uint8_t *alias;
+	size_t alias_size;
+
 	/* Set by an engine that keeps translations by linear address: called on the vCPU's thread by
 	 * tlb_flush_page and tlb_flush_all (and a CR3 write that keeps the TLB, as FLUSH_nonglobal). */
 	void (*flushed)(struct cpu *c, enum tlb_flush what, uint64_t lin);

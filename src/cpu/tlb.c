@@ -283,6 +283,13 @@ host_of(const struct tlb_entry *e)
 	return (const uint8_t *)(uintptr_t)(e->tag + e->delta);
 }
 
+/* Which page an alias is of is not known here. */
+static bool
+may_be(const struct cpu *c, const struct tlb_entry *e, const uint8_t *host_page)
+{
+	return host_of(e) == host_page || (uintptr_t)host_of(e) - (uintptr_t)c->alias < c->alias_size;
+}
+
 void
 tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 {
@@ -297,7 +304,7 @@ tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 			word = (unsigned)__builtin_ctzll(words);
 			for (left = a.notes->used[word]; left != 0; left &= left - 1) {
 				i = word * 64 + (unsigned)__builtin_ctzll(left);
-				if (host_page == NULL || host_of(&c->tlb[view].write[i]) == host_page)
+				if (host_page == NULL || may_be(c, &c->tlb[view].write[i], host_page))
 					drop_index(&a, i);
 			}
 		}

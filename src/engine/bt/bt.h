@@ -100,7 +100,7 @@ enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code,
 
 struct bt_stats {
 	uint64_t refused[REFUSED__COUNT];
-	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, delivered, light, light_refused,
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, mapped, delivered, light, light_refused,
 		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
 };
 
@@ -112,6 +112,14 @@ struct bt_split {
 	uint8_t bytes[2 * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 };
 
+/* A GiB of linear addresses with second mappings of some of its pages; see window.c. */
+enum { BT_WINDOWS = 16 };
+struct bt_window {
+	uint64_t lin;			/* which GiB */
+	uint8_t *host;			/* in cpu->alias */
+	uint64_t *page;			/* owned: for each page the first host address of what is mapped, 0: nothing */
+};
+
 /* A check by a near entry; see near.c. The offsets are in struct cpu. */
 struct bt_site {
 	int32_t left;			/* misses until it is looked at */
@@ -120,6 +128,7 @@ struct bt_site {
 	uint32_t since;			/* when it was looked at last; 0: never */
 	uint64_t mask;			/* its bit of `used` */
 	uint32_t bit;			/* of bt->tired */
+	uint8_t tries;			/* times that its pages got a window */
 };
 
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
@@ -169,6 +178,10 @@ struct bt_state {
 	struct bt_site *sites, *site;	/* owned, in the low 2 GiB; the one that failed */
 	uint32_t nsites;
 	const uint8_t *next;		/* where the exit just taken leads, by its new link; NULL: look */
+	struct bt_window window[BT_WINDOWS];
+	unsigned mapped;		/* pages in them */
+	unsigned window_budget;		/* how many more may be mapped now */
+	uint64_t window_time;		/* when that was last added to */
 	bool narrow_next;		/* the block entered next is to be a narrow one */
 	uint8_t tired[BT_TIRED / 8];	/* checks that near entries are not good for, hashed */
 };
@@ -238,8 +251,13 @@ unsigned bt_counters(const struct cpu *c, struct counter *out, unsigned max);
 int bt_signals_open(void);
 extern __thread struct bt_state *bt_running;
 /* near.c */
-void bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, const struct tlb_entry *e);
-bool bt_near_tired(struct bt_state *bt, struct bt_site *s, const uint8_t *pc);
+void bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, struct tlb_entry *e);
+bool bt_near_tired(struct bt_state *bt, struct bt_site *s, uint64_t page, const uint8_t *pc);
+/* window.c */
+void bt_windows_open(struct bt_state *bt);
+void bt_windows_close(struct bt_state *bt);
+void bt_window_prefer(struct bt_state *bt, struct tlb_entry *e);
+bool bt_window_around(struct bt_state *bt, struct tlb_entry *table, uint64_t page);
 /* split.c */
 bool bt_split(struct bt_state *bt, uint64_t lin, unsigned size, bool write);
 void bt_split_back(struct bt_state *bt);

@@ -51,6 +51,7 @@ bt_cache_open(struct bt_state *bt)
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
 		return -1;
 	bt->nexits = LEFT__EXITS;
+	bt_windows_open(bt);
 	return code_map_open(&bt->code, code_bytes(bt->c));
 }
 
@@ -62,6 +63,7 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->exits, EXITS_MAX * sizeof(*bt->exits));
 	array_close(bt->side, SIDE_MAX * sizeof(*bt->side));
 	array_close((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
+	bt_windows_close(bt);
 	array_close(bt->sites, SITES_MAX * sizeof(*bt->sites));
 	array_close(bt->light, LIGHT_MAX * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));

@@ -30,7 +30,7 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 	uint64_t page = lin & PAGE_MASK;
 	int res = OK;
 
-	if ((info & FILL_near) && bt_near_tired(bt, bt->site, pc)) {
+	if ((info & FILL_near) && bt_near_tired(bt, bt->site, page, pc)) {
 		bt_side_find(bt, pc, &c->r.rip, &saved);
 		return FILLED_not;
 	}

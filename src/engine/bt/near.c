@@ -16,8 +16,10 @@
  */
 #include "engine/bt/tr.h"
 
-enum { PATIENCE = 16 /* misses */, TSC_SHIFT = 4, OFTEN = 60000 >> TSC_SHIFT /* so few cycles from one to the next */,
-	DELTA = offsetof(struct tlb_entry, delta) };
+enum { PATIENCE = 16 /* misses */, TRIES = 3, REACH = TLB_ENTRIES / 4 /* pages */, DELTA = offsetof(struct tlb_entry, delta),
+	/* Cycles from one miss to the next, over 16: with fewer the table is better, with much fewer a
+	 * window is worth a try. A miss costs about 40, and several instructions of a loop share them. */
+	TSC_SHIFT = 4, OFTEN = 60000 >> TSC_SHIFT, VERY_OFTEN = 1000 >> TSC_SHIFT };
 #define FOUR_GIB (1ull << 32)	/* 32-bit code has no addresses behind it */
 
 static unsigned
@@ -40,9 +42,15 @@ cycles(void)
 	return (uint32_t)(__builtin_ia32_rdtsc() >> TSC_SHIFT);
 }
 
+static struct tlb_entry *
+table_of(const struct bt_state *bt, const struct bt_site *s)
+{
+	return (struct tlb_entry *)(void *)((uint8_t *)bt->c + s->table);
+}
+
 /* A site has missed often. True: it will not again; its block is gone. */
 bool
-bt_near_tired(struct bt_state *bt, struct bt_site *s, const uint8_t *pc)
+bt_near_tired(struct bt_state *bt, struct bt_site *s, uint64_t page, const uint8_t *pc)
 {
 	uint32_t now = cycles(), since = now - s->since;
 	struct bt_block *b;
@@ -50,6 +58,11 @@ bt_near_tired(struct bt_state *bt, struct bt_site *s, const uint8_t *pc)
 	if (s->left >= 0)
 		return false;
 	s->left = PATIENCE;
+	if (s->since != 0 && since < PATIENCE * VERY_OFTEN && (s->info & FILL_range) && s->tries < TRIES &&
+	    bt_window_around(bt, table_of(bt, s), page)) {
+		s->tries++;
+		since = UINT32_MAX;
+	}
 	if (s->since == 0 || since > PATIENCE * OFTEN) {
 		s->since = now | 1;
 		return false;
@@ -61,31 +74,36 @@ bt_near_tired(struct bt_state *bt, struct bt_site *s, const uint8_t *pc)
 	return true;
 }
 
+/* The table's entry for page, if that lies as far from its host address as delta says. */
+static bool
+lies_beside(struct bt_state *bt, struct tlb_entry *table, uint64_t page, uint64_t delta)
+{
+	struct tlb_entry *e = &table[page >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+
+	if (e->tag == page && e->delta != delta)
+		bt_window_prefer(bt, e);
+	return e->tag == page && e->delta == delta;
+}
+
 /* Set a range to the pages around `page` that lie side by side as it does, as far as the TLB knows. */
 void
-bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, const struct tlb_entry *e)
+bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, struct tlb_entry *e)
 {
-	uint8_t *c = (uint8_t *)bt->c;
-	const struct tlb_entry *table = (const struct tlb_entry *)(const void *)(c + s->table), *n;
-	struct tlb_range *r = (struct tlb_range *)(void *)(c + s->entry);
-	uint64_t lo = page, hi = page + PAGE_SIZE, delta = e->delta;
+	struct tlb_range *r = (struct tlb_range *)(void *)((uint8_t *)bt->c + s->entry);
+	struct tlb_entry *table = table_of(bt, s);
+	uint64_t lo = page, hi = page + PAGE_SIZE;
 	unsigned k;
 
-	for (k = 1; k < TLB_ENTRIES / 2; k++, lo -= PAGE_SIZE) {
-		n = &table[((lo >> PAGE_SHIFT) - 1) & (TLB_ENTRIES - 1)];
-		if (n->tag != lo - PAGE_SIZE || n->delta != delta)
-			break;
-	}
-	for (k = 1; k < TLB_ENTRIES / 2; k++, hi += PAGE_SIZE) {
-		n = &table[hi >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
-		if (n->tag != hi || n->delta != delta || hi == FOUR_GIB)
-			break;
-	}
+	bt_window_prefer(bt, e);
+	for (k = 1; k < REACH && lies_beside(bt, table, lo - PAGE_SIZE, e->delta); k++)
+		lo -= PAGE_SIZE;
+	for (k = 1; k < REACH && hi != FOUR_GIB && lies_beside(bt, table, hi, e->delta); k++)
+		hi += PAGE_SIZE;
 	r->lo = lo;
-	r->delta = delta;
+	r->delta = e->delta;
 	for (k = 0; k < TLB_SIZES; k++)
 		r->last[k] = hi - lo - (1u << k);
-	*(uint64_t *)(void *)(c + s->used) |= s->mask;
+	*(uint64_t *)(void *)((uint8_t *)bt->c + s->used) |= s->mask;
 }
 
 /* ---- while a block is written ---- */

@@ -91,7 +91,7 @@ bt_counters(const struct cpu *c, struct counter *out, unsigned max)
 		{ "bt exits", exits }, { "bt exits linked", linked },
 		{ "bt links made", s->links }, { "bt unlinked exits taken", s->unlinked }, { "bt indirect misses", s->indirect },
 		{ "bt polls taken", s->polls }, { "bt TLB misses", s->fills },
-		{ "bt TLB page walks", s->fills_slow }, { "bt page crossings", s->splits }, { "bt narrowed", s->narrow }, { "bt sites tired", s->tired },
+		{ "bt TLB page walks", s->fills_slow }, { "bt page crossings", s->splits }, { "bt narrowed", s->narrow }, { "bt sites tired", s->tired }, { "bt pages in windows", s->mapped },
 		{ "bt FPU loads", s->fpu_loads }, { "bt host faults", s->host_faults },
 		{ "bt faults delivered", s->delivered }, { "bt mapping flushes", s->flushed },
 		{ "bt not translatable", s->nomode }, { "bt light", s->light }, { "bt light refused", s->light_refused },
