@@ -30,7 +30,7 @@ TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine te
 # As many jobs as processors, unless told otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all run check check-kvm check-leak bench bench-programs test fuzz clean packages packages-run
+.PHONY: all run check check-kvm check-leak bench bench-programs bench-switch check-host test fuzz clean packages packages-run
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -91,6 +91,15 @@ bench: packages
 bench-programs: packages
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 	@tools/bench --programs $(BENCH)
+
+bench-switch: packages
+	@$(MAKE) $(JOBS) --no-print-directory $B/tests/bench/switch
+	@$B/tests/bench/switch
+
+# The long form of tests/host: 64 Debian guests, 500 tiny ones, shares over ten seconds.
+check-host: packages
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent
+	@HOST_SECONDS=10 tests/host/run-host && HOST_MANY=1 tests/host/run-many
 
 # make fuzz [SECONDS=n] [TARGETS="decode engines"]
 fuzz: packages

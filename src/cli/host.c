@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/host_file.h"
 #include <getopt.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@ const char help_host[] =
     "It ends when all machines have ended. `regent ps`, `top`, `kill` and others act on them by name.\n"
     "\nExit status: 0 all powered off or were stopped, 2 wrong usage or unreadable input, 3 a guest reset\n"
     "or panicked, 4 the monitor failed for one.\n";
+
+enum { LARGE = 64 << 10, ARENAS = 2 };
 
 struct host {
 	struct host_file file;
@@ -92,6 +95,16 @@ signal_thread(void *arg)
 }
 
 /* ---- opening, running ---- */
+
+/* What is large is mapped and given back on its own: between machines that live long, holes that the
+ * unpacking of kernels left would stay. */
+static void
+tame_malloc(void)
+{
+	mallopt(M_MMAP_THRESHOLD, LARGE);
+	mallopt(M_TRIM_THRESHOLD, LARGE);
+	mallopt(M_ARENA_MAX, ARENAS);
+}
 
 /* A descriptor or two per machine: as many as the system lets us have. */
 static void
@@ -263,6 +276,7 @@ cli_host(int argc, char **argv)
 		signals_of_end(&set);
 		pthread_sigmask(SIG_BLOCK, &set, NULL);
 		raise_file_limit();
+		tame_malloc();
 		h.vms = calloc(h.file.nvms, sizeof(*h.vms));
 		if (h.vms == NULL || regent_pool_open(&h.pool, h.file.threads, h.file.quantum_ms * 1000) != 0)
 			status = cli_fail(STATUS_monitor, "cannot start the pool's threads");

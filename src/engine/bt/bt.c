@@ -259,7 +259,7 @@ deliver(struct bt_state *bt)
 static const uint8_t *
 entry_at(struct bt_state *bt, uint64_t rip, bool known_bad, bool shadow)
 {
-	struct bt_target *t = &bt->now->target[bt_target_index(rip)];
+	struct bt_target *t = &bt->now->target[bt_target_index(bt, rip)];
 	struct bt_block *b;
 	const uint8_t *next = bt->next;
 	bool narrow = bt->narrow_next;
@@ -395,13 +395,13 @@ flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
 
 	bt->stats.flushed++;
 	for (i = 0; i < BT_CTXS; i++) {
-		if (!bt->ctx[i].used)
+		if (bt->ctx[i] == NULL || !bt->ctx[i]->used)
 			continue;
 		if (what == FLUSH_all || (what == FLUSH_page && (lin >> 63) != 0)) {
-			ctx_forget(&bt->ctx[i]);
+			ctx_forget(bt->ctx[i]);
 		} else {
-			ctx_forget_locals(&bt->ctx[i]);
-			bt->ctx[i].slot[bt_slot(lin)] = 0;
+			ctx_forget_locals(bt->ctx[i]);
+			bt->ctx[i]->slot[bt_slot(lin)] = 0;
 		}
 	}
 }
@@ -444,7 +444,7 @@ bt_close(struct cpu *c)
 		mem_unwatch(c->mem, &bt->watcher);
 	bt_cache_close(bt);
 	pthread_mutex_destroy(&bt->written_lock);
-	munmap(bt, sizeof(*bt));
+	low_unmap(bt, sizeof(*bt));
 	interp_engine.close(c);
 }
 
@@ -465,8 +465,7 @@ bt_open(struct cpu *c)
 	insn_probe_host();
 	if ((err = interp_engine.open(c)) != 0)
 		return err;
-	bt = mmap(NULL, sizeof(*bt), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-	if (bt == MAP_FAILED) {
+	if ((bt = low_map(sizeof(*bt))) == NULL) {
 		interp_engine.close(c);
 		return -REGENT_E_memory;
 	}
@@ -503,14 +502,12 @@ bt_forget(struct cpu *c)
 	struct bt_state *bt = c->bt;
 
 	bt_flush(bt);
-	for (unsigned i = 0; i < BT_CTXS; i++)
-		bt->ctx[i].used = false;
-	bt->now = NULL;
+	bt_ctxs_forget(bt);
 	interp_engine.forget(c);
 }
 
 const struct engine bt_engine = {
 	.name = "bt", .model = "regent-bt-v1", .software = true, .open = bt_open, .close = bt_close,
-	.store = bt_nothing, .fetch = bt_nothing, .forget = bt_forget,
+	.store = bt_nothing, .fetch = bt_nothing, .forget = bt_forget, .trim = bt_trim,
 	.run = bt_run, .step = bt_step, .counters = bt_counters,
 };

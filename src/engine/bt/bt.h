@@ -6,6 +6,7 @@
 #include "engine/bt/emit.h"
 #include "engine/engine.h"
 #include "host/code.h"
+#include "host/low.h"
 #include "isa/insn.h"
 #include <pthread.h>
 
@@ -39,20 +40,21 @@ enum bt_mode {
 };
 enum { BM_VIEW_SHIFT = 2 };
 
-enum { BT_CTXS = 16, BT_SLOTS = 8192, BT_TARGETS = 65536, BT_TIRED = 1 << 16 };
+enum { BT_CTXS = 16, BT_SLOTS = 8192, BT_TARGETS_MAX = 65536, BT_TIRED = 1 << 16 };
 
 /* Per mode: where indirect branches find translations, and which page instance each page is. */
 struct bt_target { uint64_t rip; const uint8_t *code; };
 enum { BT_NO_TARGET = 1 };		/* in target[0]: 0 is an address like any other, 1 never stands there */
 struct bt_ctx {
-	struct bt_target target[BT_TARGETS];
 	uint32_t slot[BT_SLOTS];	/* id of the page instance mapped at a virtual page; 0: not known */
 	uint32_t mode;			/* enum bt_mode */
 	bool used;
 	/* Slots that a CR3 write empties: those of pages that are not global. */
 	unsigned nlocal;		/* over BT_LOCALS: all */
 	uint16_t local[128];
+	struct bt_target target[];	/* bt->targets of them */
 };
+#define BT_CTX_BYTES(bt) (sizeof(struct bt_ctx) + (bt)->targets * sizeof(struct bt_target))
 enum { BT_LOCALS = 128 };
 
 /* A page of guest code at one virtual address in one mode. id is its index + 1. */
@@ -133,7 +135,8 @@ struct bt_site {
 
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
 struct bt_state {
-	struct bt_ctx ctx[BT_CTXS];
+	struct bt_ctx *ctx[BT_CTXS];	/* owned, in the low 2 GiB; NULL: not needed yet */
+	uint32_t targets, sites_max;	/* how many there are, by the size of the code cache */
 
 	uint16_t flags_saved;		/* AH of lahf, AL of seto */
 	uint8_t fpu_live;		/* the guest's FPU state is in the host's registers */
@@ -200,6 +203,7 @@ static inline const uint8_t *bt_rx(const struct bt_state *bt, uint32_t off) { re
 /* mode.c */
 uint32_t bt_mode_of(const struct cpu *c);			/* BM_none: the interpreter's */
 void bt_mode_set(struct bt_state *bt, uint32_t m);		/* bt->now becomes the context of mode m */
+void bt_ctxs_forget(struct bt_state *bt);	/* none is in use any more */
 struct bt_ctx *bt_ctx_for(struct bt_state *bt, uint32_t m);	/* NULL: there are too many */
 /* gate.c */
 void bt_gates_emit(struct bt_state *bt);
@@ -209,6 +213,7 @@ void bt_cache_close(struct bt_state *bt);
 void bt_hold(struct bt_state *bt, struct bt_page *pg);		/* before its bytes are read */
 struct bt_page *bt_page_at(struct bt_state *bt, uint64_t rip);	/* as mapped now, or NULL */
 bool bt_holds(const struct cpu *c, gpa_t gpa);
+void bt_trim(struct cpu *c);					/* give back the memory of a large cache */
 void bt_flush(struct bt_state *bt);				/* drop every translation */
 void bt_drop_phys(struct bt_state *bt, uint64_t ppage);		/* drop those of a physical page */
 struct bt_page *bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa);
@@ -222,7 +227,8 @@ void bt_link(struct bt_state *bt, struct bt_exit *x, struct bt_block *to);
 static inline uint32_t bt_page_id(const struct bt_state *bt, const struct bt_page *p)
 	{ return (uint32_t)(p - bt->pages) + 1; }
 static inline unsigned bt_slot(uint64_t rip) { return rip >> PAGE_SHIFT & (BT_SLOTS - 1); }
-static inline unsigned bt_target_index(uint64_t rip) { return rip & (BT_TARGETS - 1); }
+static inline unsigned bt_target_index(const struct bt_state *bt, uint64_t rip)
+	{ return (uint32_t)rip & (bt->targets - 1); }
 /* translate.c: NULL when the first instruction must be interpreted, BT_FULL when there is no room */
 #define BT_FULL ((struct bt_block *)(uintptr_t)1)
 struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow);

@@ -5,8 +5,11 @@
  * array or code area empties everything.
  */
 #include "engine/bt/bt.h"
+#include "engine/interp/interp.h"
 #include <string.h>
 #include <sys/mman.h>
+
+enum { TRIM_LEAST = 1 << 20, TARGETS_MIN = 1 << 10 };
 
 static void *
 array_open(size_t bytes)
@@ -30,6 +33,21 @@ code_bytes(const struct cpu *c)
 	return c->code_cache == 0 ? BT_CODE_SIZE : (c->code_cache + PAGE_SIZE - 1) & PAGE_MASK;
 }
 
+/* The tables in the low 2 GiB, of which there is not much: what a small cache can use. */
+static void
+tables_size(struct bt_state *bt)
+{
+	size_t code = code_bytes(bt->c);
+
+	bt->targets = BT_TARGETS_MAX;
+	bt->sites_max = SITES_MAX;
+	while (code < BT_CODE_SIZE && bt->targets > TARGETS_MIN) {
+		code *= 2;
+		bt->targets /= 4;
+		bt->sites_max /= 2;
+	}
+}
+
 int
 bt_cache_open(struct bt_state *bt)
 {
@@ -38,16 +56,16 @@ bt_cache_open(struct bt_state *bt)
 	bt->exits = array_open(EXITS_MAX * sizeof(*bt->exits));
 	bt->side = array_open(SIDE_MAX * sizeof(*bt->side));
 	bt->held = array_open(HASH_SIZE * sizeof(*bt->held));
-	bt->sites = mmap(NULL, SITES_MAX * sizeof(*bt->sites), PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
-	bt->sites = bt->sites == MAP_FAILED ? NULL : bt->sites;
+	tables_size(bt);
+	bt->sites = low_map(bt->sites_max * sizeof(*bt->sites));
+	bt->ctx[0] = low_map(BT_CTX_BYTES(bt));
 	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->block_hash = array_open(BLOCK_HASH * sizeof(uint32_t));
 	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
-	    bt->light == NULL || bt->held == NULL || bt->sites == NULL ||
+	    bt->light == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
 		return -1;
 	bt->nexits = LEFT__EXITS;
@@ -64,7 +82,9 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->side, SIDE_MAX * sizeof(*bt->side));
 	array_close((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
 	bt_windows_close(bt);
-	array_close(bt->sites, SITES_MAX * sizeof(*bt->sites));
+	low_unmap(bt->sites, bt->sites_max * sizeof(*bt->sites));
+	for (unsigned i = 0; i < BT_CTXS; i++)
+		low_unmap(bt->ctx[i], BT_CTX_BYTES(bt));
 	array_close(bt->light, LIGHT_MAX * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
@@ -73,8 +93,9 @@ bt_cache_close(struct bt_state *bt)
 	code_map_close(&bt->code);
 }
 
-void
-bt_flush(struct bt_state *bt)
+/* Pages that nothing was ever put into stay untouched: this is for a cache that was used. */
+static void
+tables_clear(struct bt_state *bt)
 {
 	unsigned i;
 
@@ -83,16 +104,60 @@ bt_flush(struct bt_state *bt)
 	memset(bt->page_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->phys_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->block_hash, 0, BLOCK_HASH * sizeof(uint32_t));
-	for (i = 0; i < BT_CTXS && bt->ctx[i].used; i++) {
-		memset(bt->ctx[i].target, 0, sizeof(bt->ctx[i].target));
-		bt->ctx[i].target[0].rip = BT_NO_TARGET;
-		memset(bt->ctx[i].slot, 0, sizeof(bt->ctx[i].slot));
-		bt->ctx[i].nlocal = 0;
+}
+
+void
+bt_flush(struct bt_state *bt)
+{
+	unsigned i;
+
+	if (bt->npages != 0)
+		tables_clear(bt);
+	for (i = 0; i < BT_CTXS && bt->ctx[i] != NULL && bt->ctx[i]->used; i++) {
+		memset(bt->ctx[i]->target, 0, bt->targets * sizeof(bt->ctx[i]->target[0]));
+		bt->ctx[i]->target[0].rip = BT_NO_TARGET;
+		memset(bt->ctx[i]->slot, 0, sizeof(bt->ctx[i]->slot));
+		bt->ctx[i]->nlocal = 0;
 	}
 	bt->npages = bt->nblocks = bt->nside = bt->nlight = bt->nsites = 0;
 	bt->nexits = LEFT__EXITS;
 	bt->free = bt->first;
 	bt->stats.flushes++;
+}
+
+static void
+give_back(void *p, size_t bytes)
+{
+	madvise(p, bytes, MADV_DONTNEED);
+}
+
+/* A vCPU that idles: its cache goes, when it is worth it. What it needs to idle is made again soon. */
+void
+bt_trim(struct cpu *c)
+{
+	struct bt_state *bt = c->bt;
+	uint8_t *from = (uint8_t *)(((uintptr_t)bt->first + PAGE_SIZE - 1) & PAGE_MASK);
+
+	if (bt->free - bt->first < TRIM_LEAST)
+		return;
+	give_back(bt->pages, PAGES_MAX * sizeof(*bt->pages));
+	give_back(bt->blocks, BLOCKS_MAX * sizeof(*bt->blocks));
+	give_back(bt->exits, EXITS_MAX * sizeof(*bt->exits));
+	give_back(bt->side, SIDE_MAX * sizeof(*bt->side));
+	give_back((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
+	give_back(bt->sites, bt->sites_max * sizeof(*bt->sites));
+	give_back(bt->light, LIGHT_MAX * sizeof(*bt->light));
+	give_back(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
+	give_back(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
+	give_back(bt->block_hash, BLOCK_HASH * sizeof(uint32_t));
+	give_back(bt->block_chain, BLOCKS_MAX * sizeof(uint32_t));
+	madvise(from, (size_t)(bt->code.rw + bt->code.size - from), MADV_REMOVE);
+	for (unsigned i = 0; i < BT_CTXS && bt->ctx[i] != NULL; i++)
+		give_back(bt->ctx[i], BT_CTX_BYTES(bt));
+	bt_ctxs_forget(bt);
+	bt->npages = 0;
+	bt_flush(bt);
+	interp_trim(c);
 }
 
 static uint32_t
@@ -244,7 +309,7 @@ static void
 block_drop(struct bt_state *bt, struct bt_block *b)
 {
 	struct bt_ctx *ctx = bt_ctx_for(bt, bt->pages[b->page - 1].mode);
-	struct bt_target *t = &ctx->target[bt_target_index(b->rip)];
+	struct bt_target *t = &ctx->target[bt_target_index(bt, b->rip)];
 
 	unlink_incoming(bt, b);
 	if (t->code == bt_rx(bt, b->land))

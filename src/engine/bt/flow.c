@@ -156,7 +156,7 @@ tr_indirect(struct tr *t)
 		return;
 	}
 	e_rorx32(e, S1, S0, 32 - TARGET_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), (BT_TARGETS - 1) << TARGET_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), (int32_t)((t->bt->targets - 1) << TARGET_SHIFT));
 	e_alu(e, true, ALU_cmp, S0, rm_at(S1, (int32_t)table));
 	e_jcc(e, CC_ne, gate(t, t->bt->gate_indirect));
 	e_jmp_rm(e, rm_at(S1, (int32_t)(table + offsetof(struct bt_target, code))));

@@ -58,31 +58,37 @@ bt_ctx_for(struct bt_state *bt, uint32_t m)
 {
 	unsigned i;
 
-	for (i = 0; i < BT_CTXS && bt->ctx[i].used; i++)
-		if (bt->ctx[i].mode == m)
-			return &bt->ctx[i];
-	if (i == BT_CTXS)
+	for (i = 0; i < BT_CTXS && bt->ctx[i] != NULL && bt->ctx[i]->used; i++)
+		if (bt->ctx[i]->mode == m)
+			return bt->ctx[i];
+	if (i == BT_CTXS || (bt->ctx[i] == NULL && (bt->ctx[i] = low_map(BT_CTX_BYTES(bt))) == NULL))
 		return NULL;
 	if ((m & BM_user) && bt->c->user_watch)
 		policy_user_begins(bt->c);	/* whatever way leads there */
-	bt->ctx[i].used = true;
-	bt->ctx[i].mode = m;
-	bt->ctx[i].target[0].rip = BT_NO_TARGET;
-	return &bt->ctx[i];
+	bt->ctx[i]->used = true;
+	bt->ctx[i]->mode = m;
+	bt->ctx[i]->target[0].rip = BT_NO_TARGET;
+	return bt->ctx[i];
+}
+
+void
+bt_ctxs_forget(struct bt_state *bt)
+{
+	for (unsigned i = 0; i < BT_CTXS; i++)
+		if (bt->ctx[i] != NULL)
+			bt->ctx[i]->used = false;
+	bt->now = NULL;
 }
 
 void
 bt_mode_set(struct bt_state *bt, uint32_t m)
 {
-	unsigned i;
-
 	if (bt->now != NULL && bt->now->mode == m)
 		return;
 	if ((bt->now = bt_ctx_for(bt, m)) != NULL)
 		return;
 	bt_fpu_unload(bt);	/* begin anew */
 	bt_flush(bt);
-	for (i = 0; i < BT_CTXS; i++)
-		bt->ctx[i].used = false;
+	bt_ctxs_forget(bt);
 	bt->now = bt_ctx_for(bt, m);
 }

@@ -108,6 +108,13 @@ interp_blocks_open(struct cpu *c)
 }
 
 void
+interp_trim(struct cpu *c)
+{
+	blocks_flush(c->interp);
+	madvise(c->interp->arena, c->interp->arena_size, MADV_DONTNEED);
+}
+
+void
 interp_blocks_close(struct cpu *c)
 {
 	struct interp *it = c->interp, **p;

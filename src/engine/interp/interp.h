@@ -24,3 +24,6 @@ void interp_code_unlock(void);
 
 /* The page was written: drop c's decoded blocks of all of it, and MEM_code when nobody else has a copy. */
 void interp_page_forget(struct cpu *c, gpa_t gpa);
+
+/* The vCPU idles: what was decoded goes, and its memory. */
+void interp_trim(struct cpu *c);
