@@ -218,6 +218,8 @@ engine_auto(const struct regent_config *cfg, char *choice, size_t size)
 
 	if (cfg->counted_clock)
 		snprintf(choice, size, "%s (a counted clock needs a software engine)", other);
+	else if (cfg->pool != NULL)
+		snprintf(choice, size, "%s (kvm on a pool of threads is to be asked for)", other);
 	else if (needs_software(cfg->cpu))
 		snprintf(choice, size, "%s (CPU model %.64s needs a software engine)", other, cfg->cpu);
 	else if (cfg->trace != NULL || cfg->perf_map)
@@ -320,7 +322,7 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 				.cpu_spec = cfg->cpu,
 				.code_cache = cfg->bt_cache,
 				.code_log = v->code_log.trace != NULL || v->code_log.perf != NULL ? &v->code_log : NULL,
-				.kernel_chips = cfg->irqchip == NULL || strcmp(cfg->irqchip, "kernel") == 0,
+				.kernel_chips = cfg->pool == NULL && (cfg->irqchip == NULL || strcmp(cfg->irqchip, "kernel") == 0),
 				.counted_clock = cfg->counted_clock != 0,
 				.policy = policy };
 	struct machine_config mc = { .test_device = cfg->test_device != 0,

@@ -67,6 +67,7 @@ print_features(bool on_host)
 int
 cli_cpus(int argc, char **argv)
 {
+	struct regent_finding chosen = { .size = sizeof(chosen) };
 	const char *name, *about;
 
 	if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
@@ -74,9 +75,10 @@ cli_cpus(int argc, char **argv)
 				argv[argc - 1]);
 	if (argc == 2)
 		return print_model(argv[1]);
+	regent_doctor(0, &chosen);		/* its first row is what auto comes to */
 	printf("engines (--engine):\n ");
 	for (unsigned i = 0; (name = regent_engine_name(i)) != NULL; i++)
-		printf(" %s%s", name, i == 0 ? " (auto)" : "");
+		printf(" %s%s", name, strcmp(name, chosen.how) == 0 ? " (auto)" : "");
 	printf("\n\nmodels (--cpu):\n");
 	for (unsigned i = 0; (name = regent_cpu_model(i, &about)) != NULL; i++)
 		printf("  %-16s%s\n", name, about);
