@@ -36,7 +36,7 @@ attach(struct vm *vm, struct virtio *v, const char *what, char *err, size_t size
 
 /* The words behind the first comma. false: one is unknown; it is in *word. */
 static bool
-disk_words(char *spec, bool *read_only, const char **how, char **word)
+disk_words(char *spec, bool *read_only, const char **how, bool *split, char **word)
 {
 	char *save = NULL;
 
@@ -44,6 +44,8 @@ disk_words(char *spec, bool *read_only, const char **how, char **word)
 	while ((*word = strtok_r(NULL, ",", &save)) != NULL) {
 		if (strcmp(*word, "ro") == 0)
 			*read_only = true;
+		else if (strcmp(*word, "ring=split") == 0)
+			*split = true;
 		else if (strcmp(*word, "io=auto") == 0 || strcmp(*word, "io=uring") == 0 ||
 		    strcmp(*word, "io=threads") == 0)
 			*how = *word + 3;
@@ -58,21 +60,24 @@ disk_add(struct vm *vm, unsigned n, const char *given, char *err, size_t size)
 {
 	char spec[SPEC_MAX], id[ID_MAX], line[LINE_MAX_], *word;
 	const char *how = "auto";
-	bool read_only = false;
+	bool read_only = false, split = false;
+	struct virtio *v;
 	struct disk *disk;
 
 	snprintf(id, sizeof(id), "disk%u", n);
 	if (snprintf(spec, sizeof(spec), "%s", given) >= (int)sizeof(spec) || spec[0] == '\0' || spec[0] == ',')
 		return fail(REGENT_E_usage, err, size, "--disk %.40s: names no file; write FILE or FILE,ro", given);
-	if (!disk_words(spec, &read_only, &how, &word))
-		return fail(REGENT_E_usage, err, size, "--disk %.80s: %.40s is unknown; there are ro and io=", spec, word);
+	if (!disk_words(spec, &read_only, &how, &split, &word))
+		return fail(REGENT_E_usage, err, size, "--disk %.80s: %.40s is unknown; there are ro, io= and ring=split", spec, word);
 	if ((disk = disk_open(spec, read_only, how, line, sizeof(line))) == NULL)
 		return fail(REGENT_E_io, err, size, "--disk %s", line);
 	if (disk_start(disk) != 0) {
 		disk_close(disk);
 		return fail(REGENT_E_host, err, size, "--disk %.80s: cannot start its threads: %s", spec, strerror(errno));
 	}
-	return attach(vm, blk_open(vm, id, disk, vm->cpus), "--disk", err, size);
+	if ((v = blk_open(vm, id, disk, vm->cpus)) != NULL && split)
+		v->offered &= ~VIRTIO_F_ring_packed;
+	return attach(vm, v, "--disk", err, size);
 }
 
 /* The same name has the same addresses for ever: 02 says that nobody's factory gave them. */
@@ -107,6 +112,7 @@ struct net_spec {
 	const char *forward[NET_FORWARDS_MAX + 1];
 	unsigned forwards;
 	uint8_t mac[NET_MAC];
+	bool split;
 };
 
 /* NULL, or why the word cannot be. */
@@ -115,8 +121,10 @@ net_word(struct net_spec *s, const char *word, bool user)
 {
 	if (strncmp(word, "mac=", 4) == 0)
 		return mac_parse(word + 4, s->mac) ? NULL : "is no address; write it like mac=02:00:00:00:00:01";
+	if (strcmp(word, "ring=split") == 0)
+		return s->split = true, NULL;
 	if (!user || strncmp(word, "hostfwd=", 8) != 0)
-		return "is unknown; there are hostfwd= (of user) and mac=";
+		return "is unknown; there are hostfwd= (of user), mac= and ring=split";
 	if (s->forwards == NET_FORWARDS_MAX)
 		return "is one too many";
 	s->forward[s->forwards++] = word + 8;
@@ -129,6 +137,7 @@ net_add(struct vm *vm, unsigned n, const char *given, const char *name, char *er
 	char spec[SPEC_MAX], id[ID_MAX], line[LINE_MAX_], *word, *save = NULL;
 	struct net_spec s = { .forwards = 0 };
 	const char *why;
+	struct virtio *v;
 	struct wire *wire;
 	bool user;
 
@@ -146,7 +155,9 @@ net_add(struct vm *vm, unsigned n, const char *given, const char *name, char *er
 		    : wire_open_tap(spec + 4, line, sizeof(line));
 	if (wire == NULL)
 		return fail(REGENT_E_usage, err, size, "--net %s: %s", user ? "user" : "tap", line);
-	return attach(vm, net_open(vm, id, wire, s.mac, user ? NET_USER_MTU : 0), "--net", err, size);
+	if ((v = net_open(vm, id, wire, s.mac, user ? NET_USER_MTU : 0)) != NULL && s.split)
+		v->offered &= ~VIRTIO_F_ring_packed;
+	return attach(vm, v, "--net", err, size);
 }
 
 int
