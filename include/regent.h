@@ -49,6 +49,8 @@ struct regent_config {
 	const char *const *disks;	/* "FILE[,ro][,io=auto|uring|threads]"; NULL-terminated; NULL: none */
 	const char *const *nets;	/* "user[,hostfwd=tcp:ADDR:PORT-[ADDR]:PORT][,mac=MAC]", "tap=NAME[,mac=MAC]" */
 	int rng;			/* 1: a source of entropy */
+	const char *const *shares;	/* "DIR[:TAG][:ro]", by virtio-fs; NULL-terminated; NULL: none */
+	int balloon;			/* 1: a balloon, by which free memory goes back to the host */
 	const char *image;		/* as one of disks: the first; without a kernel its own is booted; NULL: none */
 	const char *name;		/* of the machine: MAC addresses come from it; NULL: "regent" */
 	const char *trace;		/* "blocks" (stderr) or "blocks=FILE": each translation; NULL: none */
@@ -109,6 +111,8 @@ int regent_exit_status(const struct regent_vm *vm);	/* the value of the debug-ex
 int regent_stop(struct regent_vm *vm);
 int regent_pause(struct regent_vm *vm);
 int regent_resume(struct regent_vm *vm);
+/* How many bytes of its memory the guest shall give back; *given (may be NULL): what it has given so far. */
+int regent_balloon(struct regent_vm *vm, uint64_t bytes, uint64_t *given);
 int regent_serial_send(struct regent_vm *vm, const void *bytes, size_t n);	/* bytes taken */
 
 /* What is printed on stderr: "debug", "io=debug,vm=info"; for all VMs of the process. */

@@ -3,6 +3,8 @@
 #include "api/devices.h"
 #include "machine/machine.h"
 #include "virtio/blk.h"
+#include "virtio/balloon.h"
+#include "virtio/fs.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include <errno.h>
@@ -160,6 +162,41 @@ net_add(struct vm *vm, unsigned n, const char *given, const char *name, char *er
 	return attach(vm, v, "--net", err, size);
 }
 
+/* DIR[:TAG][:ro]: a DIR with a colon is given with a tag behind it. */
+static int
+share_add(struct vm *vm, unsigned n, const char *given, char *err, size_t size)
+{
+	char spec[SPEC_MAX], id[ID_MAX], tag[FS_TAG], line[LINE_MAX_], *colon;
+	bool read_only = false;
+	struct wire *wire;
+
+	snprintf(id, sizeof(id), "share%u", n);
+	snprintf(tag, sizeof(tag), "%s", id);
+	snprintf(spec, sizeof(spec), "%s", given);
+	if ((colon = strrchr(spec, ':')) != NULL && strcmp(colon, ":ro") == 0) {
+		read_only = true;
+		*colon = '\0';
+	}
+	if ((colon = strrchr(spec, ':')) != NULL) {
+		if (colon[1] == '\0' || strchr(colon, '/') != NULL || strlen(colon + 1) >= sizeof(tag))
+			return fail(REGENT_E_usage, err, size, "--share %.80s: has no tag that can be; write DIR:TAG", given);
+		snprintf(tag, sizeof(tag), "%s", colon + 1);
+		*colon = '\0';
+	}
+	if ((wire = wire_open_share(spec, read_only, line, sizeof(line))) == NULL)
+		return fail(REGENT_E_usage, err, size, "--share %s", line);
+	return attach(vm, fs_open(vm, id, wire, tag), "--share", err, size);
+}
+
+struct virtio *
+devices_find(struct vm *vm, const char *kind)
+{
+	for (unsigned n = 0; n < vm->ndevs; n++)
+		if (strcmp(vm->devs[n]->ops->name, kind) == 0)
+			return (struct virtio *)vm->devs[n];
+	return NULL;
+}
+
 int
 devices_open(struct vm *vm, const struct regent_config *cfg, char *err, size_t size)
 {
@@ -170,6 +207,10 @@ devices_open(struct vm *vm, const struct regent_config *cfg, char *err, size_t s
 		rc = disk_add(vm, first + n, cfg->disks[n], err, size);
 	for (unsigned n = 0; rc == 0 && cfg->nets != NULL && cfg->nets[n] != NULL; n++)
 		rc = net_add(vm, n, cfg->nets[n], cfg->name, err, size);
+	for (unsigned n = 0; rc == 0 && cfg->shares != NULL && cfg->shares[n] != NULL; n++)
+		rc = share_add(vm, n, cfg->shares[n], err, size);
+	if (rc == 0 && cfg->balloon)
+		rc = attach(vm, balloon_open(vm, "balloon0"), "--balloon", err, size);
 	if (rc == 0 && (cfg->rng || first))
 		rc = attach(vm, rng_open(vm, "rng0"), "--rng", err, size);
 	return rc;

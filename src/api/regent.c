@@ -9,6 +9,7 @@
 #include "host/sandbox.h"
 #include "machine/boot.h"
 #include "machine/machine.h"
+#include "virtio/balloon.h"
 #include "vm/sched.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -432,7 +433,7 @@ sandbox_begin(struct regent_vm *v, const struct regent_config *cfg)
 		return;
 	s->roles = SANDBOX_all | (v->terminal != NULL ? SANDBOX_terminal : 0) | (v->gdb_where != NULL ? SANDBOX_gdb : 0) |
 		((cfg->disks != NULL && cfg->disks[0] != NULL) || cfg->image != NULL ? SANDBOX_disk : 0) |
-		(cfg->nets != NULL && cfg->nets[0] != NULL ? SANDBOX_net : 0) |
+		((cfg->nets != NULL && cfg->nets[0] != NULL) || (cfg->shares != NULL && cfg->shares[0] != NULL) ? SANDBOX_net : 0) |
 		(strcmp(v->engine, "kvm") == 0 ? SANDBOX_kvm : 0) | (v->control != NULL ? SANDBOX_control : 0);
 	s->socket_path = unix_socket ? v->gdb_where + 5 : NULL;
 	s->keep_net = v->gdb_where != NULL && !unix_socket;
@@ -671,6 +672,21 @@ int
 regent_resume(struct regent_vm *v)
 {
 	vm_resume(v->vm);
+	return 0;
+}
+
+int
+regent_balloon(struct regent_vm *v, uint64_t bytes, uint64_t *given)
+{
+	struct virtio *b = devices_find(v->vm, "virtio-balloon");
+
+	if (b == NULL || bytes >= mem_size(v->vm->mem))
+		return -(b == NULL ? REGENT_E_state : REGENT_E_usage);
+	pthread_mutex_lock(&v->vm->lock);
+	balloon_target(b, bytes);
+	if (given != NULL)
+		*given = balloon_size(b);
+	pthread_mutex_unlock(&v->vm->lock);
 	return 0;
 }
 

@@ -34,6 +34,8 @@ enum option_id {
 	OPT_disk,
 	OPT_net,
 	OPT_rng,
+	OPT_share,
+	OPT_balloon,
 	OPT_name,
 	OPT_policy,
 	OPT_policy_rule,
@@ -70,6 +72,8 @@ static const struct option options[] = {
 	{ "disk",        required_argument, NULL, OPT_disk        },
 	{ "net",         required_argument, NULL, OPT_net         },
 	{ "rng",         no_argument,       NULL, OPT_rng         },
+	{ "share",       required_argument, NULL, OPT_share       },
+	{ "balloon",     no_argument,       NULL, OPT_balloon     },
 	{ "name",        required_argument, NULL, OPT_name        },
 	{ "policy",      required_argument, NULL, OPT_policy      },
 	{ "policy-rule", required_argument, NULL, OPT_policy_rule },
@@ -169,6 +173,11 @@ parse_option(struct options *q, int c)
 		return add_word("--disk", q->disks, &q->ndisks, DEVICES_MAX);
 	case OPT_net:
 		return add_word("--net", q->nets, &q->nnets, DEVICES_MAX);
+	case OPT_share:
+		return add_word("--share", q->shares, &q->nshares, DEVICES_MAX);
+	case OPT_balloon:
+		cfg->balloon = 1;
+		return 0;
 	case OPT_rng:
 		cfg->rng = 1;
 		return 0;
@@ -308,6 +317,7 @@ options_finish(struct options *q)
 	q->cfg.modules = q->modules;
 	q->cfg.disks = q->disks;
 	q->cfg.nets = q->nets;
+	q->cfg.shares = q->shares;
 	q->cfg.policies = q->policies;
 	q->cfg.policy_rules = q->policy_rules;
 }

@@ -10,8 +10,8 @@ struct options {
 	struct regent_config cfg;
 	const char *modules[MODULES_MAX + 1];
 	unsigned nmodules;
-	const char *disks[DEVICES_MAX + 1], *nets[DEVICES_MAX + 1];
-	unsigned ndisks, nnets;
+	const char *disks[DEVICES_MAX + 1], *nets[DEVICES_MAX + 1], *shares[DEVICES_MAX + 1];
+	unsigned ndisks, nnets, nshares;
 	const char *policies[POLICIES_MAX + 1], *policy_rules[POLICIES_MAX + 1];
 	unsigned npolicies, npolicy_rules;
 	const char *trace_regs, *trace_file;	/* run: NULL: none */

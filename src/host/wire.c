@@ -49,18 +49,17 @@ wire_new(char *err, size_t err_size)
 	return NULL;
 }
 
-struct wire *
-wire_open_user(const char *const *forwards, unsigned mtu, char *err, size_t err_size)
+/* argv[1] is filled in: the number of the helper's socket. */
+static struct wire *
+wire_open_helper(char **argv, char *err, size_t err_size)
 {
 	struct wire *w = wire_new(err, err_size);
-	char fd[16], mtu_text[16], *argv[FORWARDS_MAX + 4] = { "regent-net", fd, mtu_text };
+	char fd[16];
 
 	if (w == NULL)
 		return NULL;
 	snprintf(fd, sizeof(fd), "%d", HELPER_FD);
-	snprintf(mtu_text, sizeof(mtu_text), "%u", mtu);
-	for (unsigned i = 0; forwards[i] != NULL && i < FORWARDS_MAX; i++)
-		argv[3 + i] = (char *)(uintptr_t)forwards[i];
+	argv[1] = fd;
 	if (helper_start(argv[0], argv, &w->fd, &w->helper, err, err_size) != 0) {
 		w->helper = 0;
 		wire_close(w);
@@ -70,6 +69,25 @@ wire_open_user(const char *const *forwards, unsigned mtu, char *err, size_t err_
 		return w;
 	wire_close(w);
 	return NULL;
+}
+
+struct wire *
+wire_open_user(const char *const *forwards, unsigned mtu, char *err, size_t err_size)
+{
+	char mtu_text[16], *argv[FORWARDS_MAX + 4] = { "regent-net", NULL, mtu_text };
+
+	snprintf(mtu_text, sizeof(mtu_text), "%u", mtu);
+	for (unsigned i = 0; forwards[i] != NULL && i < FORWARDS_MAX; i++)
+		argv[3 + i] = (char *)(uintptr_t)forwards[i];
+	return wire_open_helper(argv, err, err_size);
+}
+
+struct wire *
+wire_open_share(const char *dir, bool read_only, char *err, size_t err_size)
+{
+	char *argv[] = { "regent-share", NULL, (char *)(uintptr_t)dir, read_only ? "ro" : "rw", NULL };
+
+	return wire_open_helper(argv, err, err_size);
 }
 
 struct wire *

@@ -24,6 +24,7 @@ struct wire;
 
 /* forwards: NULL-terminated "tcp:ADDR:PORT-[ADDR]:PORT". NULL with a line in err. */
 struct wire *wire_open_user(const char *const *forwards, unsigned mtu, char *err, size_t err_size);
+struct wire *wire_open_share(const char *dir, bool read_only, char *err, size_t err_size);	/* FUSE, not frames */
 struct wire *wire_open_fd(int fd, char *err, size_t err_size);	/* a socket of messages; owned */
 struct wire *wire_open_tap(const char *name, char *err, size_t err_size);
 int wire_start(struct wire *w, const struct wire_client *c);	/* 0, or -1 with errno */

@@ -268,6 +268,18 @@ mem_dirty(struct mem *m, gpa_t gpa, size_t len)
 	}
 }
 
+void
+mem_release(struct mem *m, gpa_t gpa, size_t len)
+{
+	struct region *r = region_of(m, gpa, len);
+	gpa_t begin = (gpa + PAGE_SIZE - 1) & PAGE_MASK, end = (gpa + len) & PAGE_MASK;
+
+	if (r == NULL || begin >= end)
+		return;
+	if (madvise(r->host + (begin - r->base), end - begin, MADV_REMOVE) == 0)
+		mem_dirty(m, begin, end - begin);
+}
+
 bool
 mem_read(struct mem *m, gpa_t gpa, void *to, size_t len)
 {

@@ -57,6 +57,9 @@ const uint8_t *mem_get(struct mem *m, gpa_t gpa, size_t len);
 uint8_t *mem_put(struct mem *m, gpa_t gpa, size_t len);
 void mem_dirty(struct mem *m, gpa_t gpa, size_t len);
 
+/* Gives whole pages within the range back to the host: they read as zeroes from then on, until written. */
+void mem_release(struct mem *m, gpa_t gpa, size_t len);
+
 /* Copies; false, and nothing done, when the range is not all RAM. */
 bool mem_read(struct mem *m, gpa_t gpa, void *to, size_t len);
 bool mem_write(struct mem *m, gpa_t gpa, const void *from, size_t len);

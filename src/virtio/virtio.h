@@ -12,7 +12,7 @@
 
 enum { VIRTIO_QUEUES_MAX = 17, VIRTIO_CONFIG_MAX = 256, VIRTIO_BAR_SIZE = 0x8000 };
 enum virtio_id { VIRTIO_net = 1, VIRTIO_blk = 2, VIRTIO_console = 3, VIRTIO_rng = 4, VIRTIO_balloon = 5,
-	VIRTIO_9p = 9, VIRTIO_vsock = 19 };
+	VIRTIO_vsock = 19, VIRTIO_fs = 26 };
 enum { VIRTIO_STATUS_acknowledge = 1, VIRTIO_STATUS_driver = 2, VIRTIO_STATUS_driver_ok = 4,
 	VIRTIO_STATUS_features_ok = 8, VIRTIO_STATUS_needs_reset = 64, VIRTIO_STATUS_failed = 128 };
 
