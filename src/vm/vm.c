@@ -247,6 +247,9 @@ int
 vm_start_clock(struct vm *vm, struct service *s)
 {
 	vm->started = true;
+	/* Their first turn looks at everything: a machine may be started paused. */
+	for (unsigned i = 0; i < vm->cpus; i++)
+		cpu_ask(&vm->vcpu[i]->cpu, ATT_kick);
 	if (vm->counted)
 		return 0;
 	if (s == NULL && (s = vm->own_service = service_open()) == NULL)
