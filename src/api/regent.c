@@ -20,7 +20,7 @@
 
 enum { COMMAND_LINE_MAX = 8192 };
 static const uint64_t MEMORY_MIN = 2 << 20, MEMORY_MAX = 1ull << 39;
-static const uint64_t CODE_CACHE_MIN = 4 << 20, CODE_CACHE_MAX = 1 << 30;
+static const uint64_t CODE_CACHE_MIN = 1 << 20, CODE_CACHE_MAX = 1 << 30;
 
 static _Thread_local char open_error[ERROR_MAX];
 
@@ -189,7 +189,7 @@ config_check(const struct regent_config *cfg)
 					"choose a port from 0x1 to 0xffff");
 	if (cfg->bt_cache != 0 &&
 	    (cfg->bt_cache < CODE_CACHE_MIN || cfg->bt_cache > CODE_CACHE_MAX))
-		return regent_open_fail(REGENT_E_usage, "--bt-cache", "choose 4M to 1G");
+		return regent_open_fail(REGENT_E_usage, "--bt-cache", "choose 1M to 1G");
 	if (cfg->pool != NULL && (cfg->weight > SCHED_WEIGHT_MAX || cfg->counted_clock))
 		return regent_open_fail(REGENT_E_usage, "weight", "choose 1 to 1000; and no counted clock on a pool");
 	if (cfg->pool != NULL && cfg->serial == REGENT_SERIAL_stdio)

@@ -133,6 +133,8 @@ rig_mode_set(struct rig *g, enum rig_mode mode)
 	cpu_mode_update(&g->cpu);
 }
 
+static uint64_t rig_code_cache;		/* bytes for translations, of rigs opened from now on; 0: as the engine likes */
+
 static const struct cpu_ops rig_ops = { .io = rig_io, .tsc = rig_tsc };
 
 /* Another processor in the memory of g. */
@@ -183,6 +185,7 @@ rig_open(const struct engine *engine, enum rig_mode mode)
 	if (g->mem == NULL || cpu_open(&g->cpu, g->mem, &g->model, 0) != 0)
 		abort();
 	g->cpu.ops = &rig_ops;
+	g->cpu.code_cache = rig_code_cache;
 	rig_tables(g);
 	rig_mode_set(g, mode);
 	if (engine->open(&g->cpu) != 0)

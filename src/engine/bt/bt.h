@@ -193,8 +193,11 @@ struct bt_state {
  * the guest instruction's offset in its page. */
 enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
 
-enum { PAGES_MAX = 1 << 16, BLOCKS_MAX = 1 << 18, EXITS_MAX = 1 << 20, SIDE_MAX = 1 << 22, LIGHT_MAX = 1 << 16,
-	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 18, SITES_MAX = 1 << 17, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
+enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 1 << 17, EXITS_MAX = 1 << 18, SIDE_MAX = 1 << 20, LIGHT_MAX = 1 << 14,
+	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 1 << 16, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
+static_assert(BT_CODE_SIZE + PAGES_MAX * sizeof(struct bt_page) + BLOCKS_MAX * (sizeof(struct bt_block) + 4) +
+	EXITS_MAX * sizeof(struct bt_exit) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * 4 +
+	SITES_MAX * sizeof(struct bt_site) < 60 << 20, "code cache and tables, with a dozen contexts in use, stay below 64 MiB");
 
 static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }
 static inline uint8_t *bt_rw(const struct bt_state *bt, uint32_t off) { return bt->code.rw + off; }

@@ -108,6 +108,7 @@ tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
 
 	if (tr_in_group(t, i))
 		return tr_group_member(t, i, disp);
+	t->held = 0;
 	tr_flags_clobber(t, i);
 	retry = e->p;
 	e_lea(e, true, S0, rm_at(base, disp));
@@ -269,6 +270,7 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	}
 	if (tr_in_group(t, i))
 		return tr_group_member(t, i, (int32_t)in->disp);
+	t->held = 0;		/* S1 is used below, also by a member of a group that was given up */
 	t->site = NULL;
 	tr_flags_clobber(t, i);
 	if (is_const(t, in)) {

@@ -37,16 +37,17 @@ redirect(struct bt_state *bt, ucontext_t *uc)
 
 /* A page fault, unlike a general protection fault, means that translated code was about to touch what is not the
  * guest's. That is a flaw, of which the next one may hit memory that is there: end here. */
-static bool
-is_stray(int sig, const siginfo_t *info)
+static void
+end_if_stray(int sig, const siginfo_t *info)
 {
+	enum { EXIT_FLAW = 4 };		/* the monitor failed */
 	static const char line[] = "regent: translated code touched memory that is not the guest's: a flaw of bt; "
 		"use --engine interp, and please report it\n";
 
 	if (sig != SIGSEGV || (info->si_code != SEGV_MAPERR && info->si_code != SEGV_ACCERR))
-		return false;
+		return;
 	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
-	return true;
+	_exit(EXIT_FLAW);
 }
 
 static bool
@@ -62,8 +63,11 @@ handler(int sig, siginfo_t *info, void *context)
 {
 	unsigned i;
 
-	if (in_translated_code(context) && !is_stray(sig, info) && redirect(bt_running, context))
-		return;
+	if (in_translated_code(context)) {
+		end_if_stray(sig, info);
+		if (redirect(bt_running, context))
+			return;
+	}
 	for (i = 0; i < SIGNALS && signals[i] != sig; i++)
 		;
 	if (before[i].sa_flags & SA_SIGINFO)

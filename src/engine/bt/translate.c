@@ -60,12 +60,12 @@ count(struct tr *t)
 
 /* What i's own code leaves S1 alone, or uses it for the delta of its group. */
 static bool
-keeps_held(const struct tr_insn *i)
+keeps_held(const struct tr *t, const struct tr_insn *i)
 {
 	bool homed = (i->use.gpr_read | i->use.gpr_write) >> HOMED_FIRST != 0;
 	unsigned k;
 
-	if (i->group != NO_GROUP || i->kind == TK_nothing || i->kind == TK_jcc)
+	if (tr_in_group(t, i) || i->kind == TK_nothing || i->kind == TK_jcc)
 		return true;
 	for (k = 0; k < i->in.nopnds; k++)
 		if (i->in.op[k].kind == OPND_mem && i->kind != TK_lea)
@@ -97,7 +97,7 @@ one(struct tr *t, struct tr_insn *i)
 		t->fl = FL_native;
 		t->fpu_checked = false;
 	}
-	if (i->label || !keeps_held(i))
+	if (i->label || !keeps_held(t, i))
 		t->held = 0;
 	i->host = t->e.p;
 	if (i->poll)
