@@ -101,7 +101,7 @@ bench-switch: packages
 # The long form of tests/host: 64 Debian guests, 500 tiny ones, shares over ten seconds.
 check-host: packages
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
-	@HOST_SECONDS=10 tests/host/run-host && HOST_MANY=1 tests/host/run-many
+	@HOST_SECONDS=10 B=$B tests/host/run-host && B=$B HOST_MANY=1 tests/host/run-many
 
 # make fuzz [SECONDS=n] [TARGETS="decode engines"]
 fuzz: packages

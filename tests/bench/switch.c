@@ -18,8 +18,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-enum { TABLES = 0x10000, CODE = 0x20000, LOG = 0x40000, NOTES = 4096, DATA = 0x100000, MEMORY = 4 << 20, QUANTUM_US = 200,
-	RUN_S = 2, YIELDS = 20000 };
+enum { TABLES = 0x10000, CODE = 0x20000, LOG = 0x200000, NOTES = 16384, DATA = 0x100000, MEMORY = 4 << 20, QUANTUM_US = 200,
+	RUN_S = 2, YIELDS = 20000, TURNS = 20000 };
 
 /* 64-bit, one to one mapped. rbx: the reading before; r8: the next note; r9: DATA. */
 static const uint8_t loop_code[] = {
@@ -28,7 +28,7 @@ static const uint8_t loop_code[] = {
 	0x48, 0x89, 0xc1, 0x48, 0x29, 0xd9,				/* mov rcx, rax; sub rcx, rbx */
 	0x48, 0x81, 0xf9, 0x20, 0x4e, 0x00, 0x00,			/* cmp rcx, 20000 */
 	0x77, 0x05,							/* ja gap */
-	0x48, 0x89, 0xc3, 0xeb, 0xe2,					/* mov rbx, rax; jmp loop */
+	0x48, 0x89, 0xc3, 0xeb, 0xe0,					/* mov rbx, rax; jmp loop */
 	0x49, 0x89, 0x18, 0x49, 0x89, 0x40, 0x08,			/* gap: mov [r8], rbx; mov [r8+8], rax */
 	0xbf, 0x02, 0x00, 0x00, 0x00,					/* mov edi, 2 */
 	0x0f, 0x31, 0x41, 0x89, 0xc2,					/* pass: rdtsc; mov r10d, eax */
@@ -37,14 +37,22 @@ static const uint8_t loop_code[] = {
 	0x81, 0xf9, 0x00, 0x00, 0x02, 0x00, 0x72, 0xf1,			/* cmp ecx, 128 KiB; jb line */
 	0x0f, 0x31, 0x44, 0x29, 0xd0,					/* rdtsc; sub eax, r10d */
 	0x41, 0x89, 0x40, 0x10, 0x49, 0x83, 0xc0, 0x04,			/* mov [r8+16], eax; add r8, 4 */
-	0xff, 0xcf, 0x75, 0xd8,						/* dec edi; jnz pass */
+	0xff, 0xcf, 0x75, 0xd9,						/* dec edi; jnz pass */
 	0x49, 0x83, 0xc0, 0x10,						/* add r8, 16 */
-	0x49, 0x81, 0xe0, 0xff, 0xff, 0x05, 0x00,			/* and r8, ...: around in the notes */
-	0x49, 0x81, 0xc8, 0x00, 0x00, 0x04, 0x00,			/* or r8, LOG */
 	0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0,		/* rdtsc; shl rdx, 32; or rax, rdx */
-	0x48, 0x89, 0xc3, 0xeb, 0x95,					/* mov rbx, rax; jmp loop */
+	0x48, 0x89, 0xc3, 0xeb, 0x9b,					/* mov rbx, rax; jmp loop */
 };
 enum { VECTOR_AT = 9, VECTOR_SIZE = 3, NOTE = 24 };
+
+/* Notes when it comes and when it leaves, which it does of itself. r8: the next note. */
+static const uint8_t turn_code[] = {
+	0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0,		/* turn: rdtsc; shl rdx, 32; or rax, rdx */
+	0x0f, 0x58, 0xc1,						/* addps xmm0, xmm1 (patched to nop) */
+	0x49, 0x89, 0x00,						/* mov [r8], rax */
+	0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0,		/* rdtsc; shl rdx, 32; or rax, rdx */
+	0x49, 0x89, 0x40, 0x08, 0x49, 0x83, 0xc0, 0x10,			/* mov [r8+8], rax; add r8, 16 */
+	0xf4, 0xeb, 0xdd,						/* hlt; jmp turn */
+};
 
 struct note { uint64_t last, first; uint32_t cold, warm; };
 
@@ -55,12 +63,12 @@ struct guest {
 };
 
 static void
-flat(struct vcpu *vc, bool vectors)
+flat(struct vcpu *vc, const uint8_t *bytes, size_t size, bool vectors)
 {
 	union regfile *r = &vc->cpu.r;
-	uint64_t entry = (TABLES + 0x1000) | 3, code[(sizeof(loop_code) + 7) / 8] = { 0 };
+	uint64_t entry = (TABLES + 0x1000) | 3, code[32] = { 0 };
 
-	memcpy(code, loop_code, sizeof(loop_code));
+	memcpy(code, bytes, size);
 	if (!vectors)
 		memcpy((uint8_t *)code + VECTOR_AT, "\x0f\x1f\x00", VECTOR_SIZE);
 	mem_write(vc->cpu.mem, CODE, code, sizeof(code));
@@ -81,14 +89,14 @@ flat(struct vcpu *vc, bool vectors)
 	r->rip = CODE;
 	r->r8 = LOG;
 	r->r9 = DATA;
-	r->rbx = UINT64_MAX >> 1;
+	r->rbx = 0;
 	r->rflags = RFLAGS_fixed;
 	r->activity = ACTIVITY_run;
 	cpu_mode_update(&vc->cpu);
 }
 
 static void
-open_guest(struct guest *g, bool vectors)
+open_guest(struct guest *g, const uint8_t *bytes, size_t size, bool vectors)
 {
 	struct vm_config cfg = { .memory = MEMORY, .cpus = 1, .engine = &bt_engine };
 	char err[256];
@@ -97,7 +105,7 @@ open_guest(struct guest *g, bool vectors)
 		fprintf(stderr, "switch: %s\n", err);
 		exit(1);
 	}
-	flat(g->vm->vcpu[0], vectors);
+	flat(g->vm->vcpu[0], bytes, size, vectors);
 }
 
 /* Notes that are whole and in order, in the host's time. */
@@ -163,7 +171,7 @@ measure_bt(bool vectors)
 
 	memset(g, 0, sizeof(g));
 	for (unsigned i = 0; i < 2; i++) {
-		open_guest(&g[i], vectors);
+		open_guest(&g[i], loop_code, sizeof(loop_code), vectors);
 		sched_start(s, g[i].vm, 1);
 	}
 	sleep(RUN_S);
@@ -174,7 +182,7 @@ measure_bt(bool vectors)
 	}
 	n = switches(&g[0], &g[1], v);
 	n += switches(&g[1], &g[0], v + n);
-	report(vectors ? "two bt VMs, vector registers in use" : "two bt VMs", v, n);
+	report(vectors ? "the same, vector registers in use" : "pool, quantum over, timer's thread beside it", v, n);
 	for (unsigned i = 0; i < 2; i++)
 		for (unsigned k = 0; k < g[i].n; k++)
 			lost[m++] = g[i].notes[k].cold > g[i].notes[k].warm ? g[i].notes[k].cold - g[i].notes[k].warm : 0;
@@ -184,6 +192,36 @@ measure_bt(bool vectors)
 		vm_close(g[i].vm);
 	}
 	sched_close(s);
+}
+
+/* This thread runs one and the other in turn, each until its HLT. */
+static void
+measure_turns(bool vectors)
+{
+	static struct guest g[2];
+	static uint64_t v[2 * TURNS];
+	uint64_t last = 0, note[2], start[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		open_guest(&g[i], turn_code, sizeof(turn_code), vectors);
+		start[i] = clock_host_tsc_start(g[i].vm->clock);
+		g[i].vm->vcpu[0]->cpu.r.cr0 |= cr0_mp_MASK;
+	}
+	for (unsigned i = 0; i < 2 * TURNS; i++) {
+		struct cpu *c = &g[i & 1].vm->vcpu[0]->cpu;
+
+		c->r.activity = ACTIVITY_run;
+		if (vcpu_step(g[i & 1].vm->vcpu[0]) == STEP_ended)
+			break;
+	}
+	for (unsigned i = 0; i < 2 * TURNS; i++) {
+		mem_read(g[i & 1].vm->mem, LOG + i / 2 * sizeof(note), note, sizeof(note));
+		v[i] = note[0] + start[i & 1] - last;
+		last = note[1] + start[i & 1];
+	}
+	report(vectors ? "two bt VMs, vector registers in use" : "two bt VMs, one HLTs, the other goes on", v + 1, 2 * TURNS - 1);
+	for (unsigned i = 0; i < 2; i++)
+		vm_close(g[i].vm);
 }
 
 /* ---- two threads on one processor ---- */
@@ -220,7 +258,7 @@ measure_threads(void)
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
-	CPU_SET(sched_getcpu(), &set);
+	CPU_SET((size_t)sched_getcpu(), &set);
 	pthread_attr_init(&attr);
 	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
 	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
@@ -243,6 +281,8 @@ int
 main(void)
 {
 	printf("cycles of the host's TSC (%llu kHz), median\n", (unsigned long long)clock_host_khz());
+	measure_turns(false);
+	measure_turns(true);
 	measure_bt(false);
 	measure_bt(true);
 	measure_threads();
