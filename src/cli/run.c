@@ -26,6 +26,7 @@ const char help_run[] =
     "  --memory SIZE         512M by default; suffixes K, M, G\n"
     "  --cpus N              1 by default\n"
     "  --engine NAME         auto, or one that `regent cpus` lists\n"
+    "  --irqchip WHOSE       kernel or board: whose interrupt controllers and PIT --engine kvm uses\n"
     "  --cpu MODEL[,+F][,-F] CPU model with features added or taken away\n"
     "  --machine NAME        regent-1\n"
     "  --serial WHERE        stdio (Ctrl-A x leaves, Ctrl-A h helps), file:FILE or null\n"
