@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cli/policy.c - `regent policy`: what a register policy comes to, before anything runs. */
 #include "cli/cli.h"
+#include "cli/client.h"
 #include "cli/options.h"
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 const char help_policy[] =
 	"  regent policy check [POLICY..] [--engine E]  what that engine keeps of each rule; status 2 when a\n"
 	"                                               `must` rule is not kept\n"
-	"  regent policy why POLICY OBJECT..            the rule that decides, with file and line\n"
+	"  regent policy why NAME OBJECT..              the rule that decides, with file and line; NAME: a policy, or a\n"
+	"                                               machine that runs\n"
 	"  regent policy vocabulary                     every name that a rule may use\n"
 	"  regent policy list                           the shipped profiles\n"
 	"  regent policy show PROFILE                   a shipped profile's text\n"
@@ -38,6 +41,46 @@ policy_check_command(struct options *q, int argc, char **argv)
 	return finish(regent_policy_check(&q->cfg, print_line, NULL));
 }
 
+/* A machine of that name has a socket, and no shipped profile has the name. */
+static bool
+is_machine(const char *name)
+{
+	char **names;
+	const char *profile;
+	unsigned n = 0;
+	bool found = false;
+
+	for (unsigned i = 0; (profile = regent_policy_profile(i, NULL, NULL)) != NULL; i++)
+		if (strcmp(profile, name) == 0)
+			return false;
+	names = client_names(&n);
+	for (unsigned i = 0; names != NULL && i < n; i++)
+		found = found || strcmp(names[i], name) == 0;
+	client_names_free(names);
+	return found;
+}
+
+static int
+why_of_machine(const char *name, const char *object)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:*-";
+	char path[160];
+	json_t *reply = NULL;
+	const json_t *line;
+	size_t i;
+	int rc;
+
+	if (object[strspn(object, plain)] != '\0' ||
+	    snprintf(path, sizeof(path), "/regent/policy?object=%s", object) >= (int)sizeof(path))
+		return cli_fail(STATUS_usage, "%s: nothing has that name; see `regent policy vocabulary`", object);
+	if ((rc = client_ask(name, "GET", path, NULL, &reply)) != 0)
+		return rc;
+	json_array_foreach(json_object_get(reply, "lines"), i, line)
+		puts(json_string_value(line) != NULL ? json_string_value(line) : "");
+	json_decref(reply);
+	return 0;
+}
+
 static int
 policy_why_command(struct options *q, int argc, char **argv)
 {
@@ -46,6 +89,11 @@ policy_why_command(struct options *q, int argc, char **argv)
 
 	if (argc < 2)
 		return cli_fail(STATUS_usage, "policy why: name a policy and an object, as in `regent policy why hardened cr4.smep`");
+	if (is_machine(argv[0])) {
+		for (int i = 1; err == 0 && i < argc; i++)
+			err = why_of_machine(argv[0], argv[i]);
+		return err != 0 ? err : cli_finish(STATUS_ok);
+	}
 	q->cfg.policies = policy;
 	for (int i = 1; err == 0 && i < argc; i++)
 		err = regent_policy_why(&q->cfg, argv[i], print_line, NULL);
