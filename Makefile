@@ -30,7 +30,7 @@ TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine te
 # As many jobs as processors, unless told otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all run check check-kvm check-leak bench bench-programs bench-switch check-host test fuzz clean packages packages-run
+.PHONY: all run check check-kvm check-system check-leak bench bench-programs bench-switch check-host test fuzz clean packages packages-run
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -106,6 +106,11 @@ check-host: packages
 # make fuzz [SECONDS=n] [TARGETS="decode engines"]
 fuzz: packages
 	@tests/fuzz/run-fuzz $(or $(SECONDS),60) $(TARGETS)
+
+# A whole Debian: needs root, a network, debootstrap, some minutes.
+check-system: packages
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent
+	@SYSTEM_CHECK=1 tests/system/run-debian
 
 check-kvm: packages
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent $(patsubst %,$B/tests/engine/%,contract contract_io contract_cpu kvm)
