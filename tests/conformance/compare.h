@@ -187,6 +187,17 @@ compare_end(const struct test_case *t, const struct state *h, const struct state
 	return false;
 }
 
+/* Whether the bytes of a component that is in its initial state are touched at all is the processor's choice:
+ * where they lie on another page, one has a page fault and one has none, or what its header deserves. Intel's do it differently from AMD's. */
+static bool
+end_of_area_may_differ(const struct test_case *t, const struct state *h, const struct state *g)
+{
+	unsigned id = t->in.id;
+
+	return (id == INSN_xrstor || id == INSN_xsave || id == INSN_xsavec || id == INSN_xsaveopt) &&
+		h->vec != g->vec && (h->vec == VEC_pf || g->vec == VEC_pf);
+}
+
 static void
 compare(const struct test_case *t, const struct state *h, const struct state *g, const uint8_t *hmem,
 	const uint8_t *gmem, struct diff *d)
@@ -196,6 +207,8 @@ compare(const struct test_case *t, const struct state *h, const struct state *g,
 	d->what = NULL;
 	if (t->in.id == INSN_xrstor && h->vec != DONE && h->vec == g->vec)
 		return;			/* a part of the state may have been loaded before the fault */
+	if (end_of_area_may_differ(t, h, g))
+		return;
 	if (masked_store_may_differ(t, h) || vector_may_differ(t, h, g))
 		return;
 	if (compare_end(t, h, g, d) || compare_integer(t, h, g, d) || compare_vectors(t, h, g, d)
