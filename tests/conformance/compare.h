@@ -188,7 +188,7 @@ compare_end(const struct test_case *t, const struct state *h, const struct state
 }
 
 /* Whether the bytes of a component that is in its initial state are touched at all is the processor's choice:
- * where they lie on another page, one has a page fault and one has none, or what its header deserves. Intel's do it differently from AMD's. */
+ * where they lie on another page, one has a page fault and one has none, or what its header deserves. */
 static bool
 end_of_area_may_differ(const struct test_case *t, const struct state *h, const struct state *g)
 {
