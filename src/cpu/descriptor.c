@@ -9,12 +9,30 @@ seg_fault(struct cpu *c, uint8_t vec, uint16_t sel, unsigned ext)
 	return cpu_raise_error(c, vec, (uint32_t)(sel & ~SEL_rpl) | ext);
 }
 
+/* Descriptors, gates and TSS words by what the TLB has of their page: false when that is nothing. */
+static bool
+sys_read_near(struct cpu *c, uint64_t lin, void *to, unsigned size)
+{
+	const struct tlb *t = &c->tlb[cr4_smap(&c->r) ? TLB_super : TLB_super_ac];
+	const struct tlb_entry *e = &t->read[lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+	const uint64_t *from = (const uint64_t *)(uintptr_t)(lin + e->delta);
+
+	if (e->tag != (lin & PAGE_MASK) || e->tag != ((lin + size - 1) & PAGE_MASK))
+		return false;
+	memcpy(to, from, 8);
+	if (size == 16)
+		memcpy((uint64_t *)to + 1, from + 1, 8);
+	return true;
+}
+
 int
 sys_read(struct cpu *c, uint64_t lin, void *to, unsigned size)
 {
 	uint8_t *p = to;
 	unsigned n;
 
+	if ((size == 8 || size == 16) && sys_read_near(c, sys_lin(c, lin), to, size))
+		return OK;
 	for (; size > 0; size -= n, lin += n, p += n) {
 		n = size < 64 ? size : 64;
 		if (lin_read_slow(c, sys_lin(c, lin), p, n, ACC_read | ACC_system) != OK)

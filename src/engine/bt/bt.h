@@ -136,6 +136,7 @@ struct bt_site {
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
 struct bt_state {
 	struct bt_ctx *ctx[BT_CTXS];	/* owned, in the low 2 GiB; NULL: not needed yet */
+	uint32_t ctx_mode[BT_CTXS];	/* the mode of each, side by side to be looked through; 0: not used */
 	uint32_t targets, sites_max;	/* how many there are, by the size of the code cache */
 
 	uint16_t flags_saved;		/* AH of lahf, AL of seto */
@@ -160,7 +161,8 @@ struct bt_state {
 	struct insn *light;		/* of BX_light exits: exit.patch is the index */
 	uint32_t npages, nblocks, nexits, nside, nlight;
 	_Atomic uint16_t *held;		/* by physical page, hashed: page instances with blocks; see holds_code */
-	uint32_t *page_hash, *phys_hash, *block_hash, *block_chain;
+	uint32_t *page_hash, *phys_hash, *block_hash, *block_chain,
+		*block_in;		/* by page of the code: the first block that begins there, index + 1 */
 
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);

@@ -48,29 +48,10 @@ tables_size(struct bt_state *bt)
 	}
 }
 
-int
-bt_cache_open(struct bt_state *bt)
+static size_t
+in_bytes(const struct bt_state *bt)
 {
-	bt->pages = array_open(PAGES_MAX * sizeof(*bt->pages));
-	bt->blocks = array_open(BLOCKS_MAX * sizeof(*bt->blocks));
-	bt->exits = array_open(EXITS_MAX * sizeof(*bt->exits));
-	bt->side = array_open(SIDE_MAX * sizeof(*bt->side));
-	bt->held = array_open(HASH_SIZE * sizeof(*bt->held));
-	tables_size(bt);
-	bt->sites = low_map(bt->sites_max * sizeof(*bt->sites));
-	bt->ctx[0] = low_map(BT_CTX_BYTES(bt));
-	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
-	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
-	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
-	bt->block_hash = array_open(BLOCK_HASH * sizeof(uint32_t));
-	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
-	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
-	    bt->light == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
-	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_chain == NULL)
-		return -1;
-	bt->nexits = LEFT__EXITS;
-	bt_windows_open(bt);
-	return code_map_open(&bt->code, code_bytes(bt->c));
+	return (code_bytes(bt->c) / PAGE_SIZE + 1) * sizeof(*bt->block_in);
 }
 
 void
@@ -89,6 +70,7 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->block_hash, BLOCK_HASH * sizeof(uint32_t));
+	array_close(bt->block_in, in_bytes(bt));
 	array_close(bt->block_chain, BLOCKS_MAX * sizeof(uint32_t));
 	code_map_close(&bt->code);
 }
@@ -103,6 +85,7 @@ tables_clear(struct bt_state *bt)
 		atomic_store_explicit(&bt->held[i], 0, memory_order_relaxed);
 	memset(bt->page_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->phys_hash, 0, HASH_SIZE * sizeof(uint32_t));
+	memset(bt->block_in, 0, in_bytes(bt));
 	memset(bt->block_hash, 0, BLOCK_HASH * sizeof(uint32_t));
 }
 
@@ -249,6 +232,8 @@ bt_block_add(struct bt_state *bt, struct bt_block *b)
 	b->page_next = bt->pages[b->page - 1].blocks;
 	bt->pages[b->page - 1].blocks = i + 1;
 	bt->pages[b->page - 1].begins |= begins_bit(b->rip);
+	if (bt->block_in[b->land / PAGE_SIZE] == 0)
+		bt->block_in[b->land / PAGE_SIZE] = i + 1;
 	bt->stats.blocks++;
 	bt->stats.insns += b->insns;
 }
@@ -257,11 +242,16 @@ bt_block_add(struct bt_state *bt, struct bt_block *b)
 struct bt_block *
 bt_block_at(struct bt_state *bt, const uint8_t *pc)
 {
-	uint32_t off, lo = 0, hi = bt->nblocks, mid;
+	enum { IN_PAGE = PAGE_SIZE / 16 + 1 /* blocks; they are aligned */ };
+	uint32_t off, lo, hi = bt->nblocks, mid, p;
 
 	if (pc < bt->code.rx || pc >= bt->code.rx + bt->code.size)
 		return NULL;
 	off = (uint32_t)(pc - bt->code.rx);
+	for (p = off / PAGE_SIZE; p > 0 && (bt->block_in[p] == 0 || bt->blocks[bt->block_in[p] - 1].land > off); p--)
+		;
+	lo = bt->block_in[p] == 0 ? 0 : bt->block_in[p] - 1;
+	hi = hi - lo > IN_PAGE ? lo + IN_PAGE : hi;
 	while (hi - lo > 1) {
 		mid = lo + (hi - lo) / 2;
 		if (bt->blocks[mid].land <= off)

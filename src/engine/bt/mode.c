@@ -6,6 +6,7 @@
  */
 #include "engine/bt/bt.h"
 
+#define CTX_USED (1u << 31)	/* in bt->ctx_mode, so that no mode is 0 there */
 enum { DR7_ENABLE = 0xff, XCR0_VECTORS = 6, THIRD_BYTE = 0xff0000 };
 
 static uint32_t
@@ -58,8 +59,8 @@ bt_ctx_for(struct bt_state *bt, uint32_t m)
 {
 	unsigned i;
 
-	for (i = 0; i < BT_CTXS && bt->ctx[i] != NULL && bt->ctx[i]->used; i++)
-		if (bt->ctx[i]->mode == m)
+	for (i = 0; i < BT_CTXS && bt->ctx_mode[i] != 0; i++)
+		if (bt->ctx_mode[i] == (m | CTX_USED))
 			return bt->ctx[i];
 	if (i == BT_CTXS || (bt->ctx[i] == NULL && (bt->ctx[i] = low_map(BT_CTX_BYTES(bt))) == NULL))
 		return NULL;
@@ -67,6 +68,7 @@ bt_ctx_for(struct bt_state *bt, uint32_t m)
 		policy_user_begins(bt->c);	/* whatever way leads there */
 	bt->ctx[i]->used = true;
 	bt->ctx[i]->mode = m;
+	bt->ctx_mode[i] = m | CTX_USED;
 	bt->ctx[i]->target[0].rip = BT_NO_TARGET;
 	return bt->ctx[i];
 }
@@ -74,9 +76,11 @@ bt_ctx_for(struct bt_state *bt, uint32_t m)
 void
 bt_ctxs_forget(struct bt_state *bt)
 {
-	for (unsigned i = 0; i < BT_CTXS; i++)
+	for (unsigned i = 0; i < BT_CTXS; i++) {
+		bt->ctx_mode[i] = 0;
 		if (bt->ctx[i] != NULL)
 			bt->ctx[i]->used = false;
+	}
 	bt->now = NULL;
 }
 

@@ -55,6 +55,8 @@ kind_of_integer(const struct tr *t, const struct tr_insn *i)
 		return TK_segsel;
 	case INSN_rdfsbase: case INSN_rdgsbase: case INSN_wrfsbase: case INSN_wrgsbase:
 		return t->mode & BM_fsgsbase ? TK_base : TK_interp;
+	case INSN_mov_from_cr:
+		return !(t->mode & BM_user) && in->op[1].reg == 2 && !(t->c->policed[REG_cr2] & REG_read) ? TK_cr2 : TK_interp;
 	case INSN_stac: case INSN_clac:
 		return (t->mode & (BM_plain_ac | BM_counted)) == BM_plain_ac ? TK_acflag : TK_interp;
 	case INSN_lods: case INSN_scas: case INSN_cmps:

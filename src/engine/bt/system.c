@@ -142,6 +142,16 @@ segment_base(struct tr *t, struct tr_insn *i)
 	e_store(e, base, S1);
 }
 
+static void
+read_cr2(struct emit *e, int to)
+{
+	int host = tr_homed(to) ? S0 : tr_host(to);
+
+	e_load(e, host, REGISTER(cr2));
+	if (tr_homed(to))
+		e_store(e, tr_home(to), S0);
+}
+
 /* STAC, CLAC: with SMAP what follows runs in another TLB view, so in another context. The page is
  * the same, so its mapping needs no check (see left() for the link). */
 static void
@@ -186,6 +196,9 @@ tr_system(struct tr *t, struct tr_insn *i)
 		break;
 	case TK_segsel:
 		segment_selector(t, i);
+		break;
+	case TK_cr2:		/* what a page fault's handler begins with */
+		read_cr2(&t->e, i->in.op[0].reg);
 		break;
 	case TK_base:
 		segment_base(t, i);
