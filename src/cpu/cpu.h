@@ -189,7 +189,7 @@ struct cpu {
 	size_t alias_size;
 
 	/* Set by an engine that keeps translations by linear address: called on the vCPU's thread by
-	 * tlb_flush_page and tlb_flush_all (and a CR3 write that keeps the TLB, as FLUSH_nonglobal). */
+	 * tlb_flush_page, when code may have been fetched through that page, and tlb_flush_all (and a CR3 write that keeps the TLB, as FLUSH_nonglobal). */
 	void (*flushed)(struct cpu *c, enum tlb_flush what, uint64_t lin);
 	/* Set by an engine that keeps copies of code beside the interpreter's: whether it has some of
 	 * the page of gpa. From any thread, under interp_code_lock. */

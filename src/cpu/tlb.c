@@ -217,15 +217,21 @@ drop_copies(struct tlb *t)
 	}
 }
 
-/* After a flush: the copies of entries, and of what they said, go as well. */
+/* After a flush: the copies of entries go as well. */
 static void
-tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
+forget_copies(struct cpu *c)
 {
 	unsigned view;
 
 	for (view = 0; view < TLB_VIEWS; view++)
 		drop_copies(&c->tlb[view]);
 	paging_flush(c);
+}
+
+/* And who keeps what was fetched through them hears of it. */
+static void
+tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
+{
 	if (c->flushed != NULL)
 		c->flushed(c, what, lin);
 }
@@ -233,7 +239,7 @@ tell(struct cpu *c, enum tlb_flush what, uint64_t lin)
 void
 tlb_flush_page(struct cpu *c, uint64_t lin)
 {
-	bool large = seen_large(c->paging_state, lin);
+	bool large = seen_large(c->paging_state, lin), code = false;
 	struct array a;
 	unsigned i;
 
@@ -244,10 +250,15 @@ tlb_flush_page(struct cpu *c, uint64_t lin)
 		if (large)
 			drop_large(&a, lin);
 	}
-	for (i = 0; i < CODE_VIEWS; i++)
-		if (seen_code(&c->paging_state->seen[i], lin))
+	for (i = 0; i < CODE_VIEWS; i++) {
+		if (seen_code(&c->paging_state->seen[i], lin)) {
 			c->remaps[i]++;
-	tell(c, FLUSH_page, lin);
+			code = true;
+		}
+	}
+	forget_copies(c);
+	if (code)
+		tell(c, FLUSH_page, lin);
 }
 
 void
@@ -263,6 +274,7 @@ tlb_flush_all(struct cpu *c, bool globals)
 	if (globals)
 		zero(c->paging_state->large_seen, sizeof(c->paging_state->large_seen));
 	forget_code(c, globals);
+	forget_copies(c);
 	tell(c, globals ? FLUSH_all : FLUSH_nonglobal, 0);
 }
 
