@@ -54,6 +54,32 @@ in_bytes(const struct bt_state *bt)
 	return (code_bytes(bt->c) / PAGE_SIZE + 1) * sizeof(*bt->block_in);
 }
 
+int
+bt_cache_open(struct bt_state *bt)
+{
+	bt->pages = array_open(PAGES_MAX * sizeof(*bt->pages));
+	bt->blocks = array_open(BLOCKS_MAX * sizeof(*bt->blocks));
+	bt->exits = array_open(EXITS_MAX * sizeof(*bt->exits));
+	bt->side = array_open(SIDE_MAX * sizeof(*bt->side));
+	bt->held = array_open(HASH_SIZE * sizeof(*bt->held));
+	tables_size(bt);
+	bt->sites = low_map(bt->sites_max * sizeof(*bt->sites));
+	bt->ctx[0] = low_map(BT_CTX_BYTES(bt));
+	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
+	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
+	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
+	bt->block_hash = array_open(BLOCK_HASH * sizeof(uint32_t));
+	bt->block_in = array_open(in_bytes(bt));
+	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
+	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
+	    bt->light == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
+	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_in == NULL || bt->block_chain == NULL)
+		return -1;
+	bt->nexits = LEFT__EXITS;
+	bt_windows_open(bt);
+	return code_map_open(&bt->code, code_bytes(bt->c));
+}
+
 void
 bt_cache_close(struct bt_state *bt)
 {
@@ -133,6 +159,7 @@ bt_trim(struct cpu *c)
 	give_back(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	give_back(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
 	give_back(bt->block_hash, BLOCK_HASH * sizeof(uint32_t));
+	give_back(bt->block_in, in_bytes(bt));
 	give_back(bt->block_chain, BLOCKS_MAX * sizeof(uint32_t));
 	madvise(from, (size_t)(bt->code.rw + bt->code.size - from), MADV_REMOVE);
 	for (unsigned i = 0; i < BT_CTXS && bt->ctx[i] != NULL; i++)
