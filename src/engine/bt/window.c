@@ -14,9 +14,12 @@
 #include <sys/mman.h>
 
 enum { WINDOW_SHIFT = 30, WINDOW_PAGES = 1 << (WINDOW_SHIFT - PAGE_SHIFT), AROUND = 64 /* pages each way */,
-	MAPPED_MAX = 8192 /* mappings, of the 65530 that a process may have */,
+	MAPPED_MAX = 8192 /* pages of a vCPU */,
+	ALL_MAX = 20000 /* of all in the process: each takes up to two of the 65530 mappings that it may have */,
 	BUDGET_MAX = 1024, BUDGET_SHIFT = 18 /* cycles for one mapping more, which takes about 10,000 */ };
 #define WINDOW_SIZE ((uint64_t)1 << WINDOW_SHIFT)
+
+static _Atomic unsigned mapped_by_all;
 
 /* The window for lin, made when there is none and `make`. NULL: none, and no room. */
 static struct bt_window *
@@ -69,7 +72,7 @@ window_map(struct bt_state *bt, struct tlb_entry *e)
 	if (w == NULL || is_alias(bt, host))
 		return w != NULL;
 	if (w->page[at >> PAGE_SHIFT] != host) {
-		if (bt->window_budget == 0)
+		if (bt->window_budget == 0 || mapped_by_all >= ALL_MAX)
 			return false;
 		bt->window_budget--;
 		/* An old size of 0 leaves the first mapping and makes another of the same page (mremap(2)). */
@@ -77,6 +80,7 @@ window_map(struct bt_state *bt, struct tlb_entry *e)
 			return false;
 		w->page[at >> PAGE_SHIFT] = host;
 		bt->mapped++;
+		mapped_by_all++;
 		bt->stats.mapped++;
 	}
 	bt_window_prefer(bt, e);
@@ -94,6 +98,7 @@ windows_empty(struct bt_state *bt)
 		munmap(bt->window[i].page, WINDOW_PAGES * sizeof(*bt->window[i].page));
 	memset(bt->window, 0, sizeof(bt->window));
 	mmap(bt->c->alias, bt->c->alias_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	mapped_by_all -= bt->mapped;
 	bt->mapped = 0;
 }
 
