@@ -66,7 +66,7 @@ image_open(struct image_boot *b, const char *path, char *err, size_t size)
 		image_close(b);
 		return -REGENT_E_io;
 	}
-	snprintf(b->root, sizeof(b->root), "%s", line + 3);
+	snprintf(b->root, sizeof(b->root), "%.*s", IMAGE_ROOT - 1, line + 3);
 	snprintf(b->kernel, sizeof(b->kernel), "/proc/self/fd/%d", b->kernel_fd);
 	if (b->initrd_fd >= 0)
 		snprintf(b->initrd, sizeof(b->initrd), "/proc/self/fd/%d", b->initrd_fd);
