@@ -232,11 +232,84 @@ groups_end_where_the_page_does(void)
 	rig_close(two[1]);
 }
 
+/* ---- windows themselves ---- */
+
+enum { MIDDLE = PAGES / 2 };
+
+static struct tlb_entry *
+entry_of(struct rig *g, unsigned n, bool write)
+{
+	struct tlb *t = &g->cpu.tlb[g->cpu.tlb_view];
+
+	return &(write ? t->write : t->read)[((HERE >> PAGE_SHIFT) + n) & (TLB_ENTRIES - 1)];
+}
+
+/* Page n by the TLB's entry, filled when there is none; as translated code and its helper do. */
+static uint8_t *
+reached(struct rig *g, unsigned n, bool write)
+{
+	struct tlb_entry *e = entry_of(g, n, write);
+	uint64_t lin = HERE + n * PAGE_SIZE;
+	int res = OK;
+
+	if (e->tag != lin)
+		lin_hva_slow(&g->cpu, lin, 8, write ? ACC_write : ACC_read, &res);
+	CHECK_EQ(res, OK);
+	CHECK_EQ(e->tag, lin);
+	bt_window_prefer(g->cpu.bt, e);
+	return (uint8_t *)(uintptr_t)(lin + e->delta);
+}
+
+static bool
+in_window(const struct rig *g, const uint8_t *p)
+{
+	return (uintptr_t)p - (uintptr_t)g->cpu.alias < g->cpu.alias_size;
+}
+
+/* Who may write to a page that was remapped keeps that page until the flush, and never gets the new one. */
+static void
+windows_keep_what_was_granted(void)
+{
+	struct rig *g = open_with(&bt_engine);
+	struct tlb_entry *table = g->cpu.tlb[g->cpu.tlb_view].read;
+	const uint8_t *old, *stale;
+	unsigned n;
+
+	for (n = 0; n < PAGES; n++)
+		rig_put(g, phys_of(n), n + 1, 8);
+	for (n = 0; n < PAGES; n++)
+		reached(g, n, false);
+	CHECK(bt_window_around(g->cpu.bt, table, HERE + MIDDLE * PAGE_SIZE));
+	for (n = 0; n < PAGES; n++) {
+		CHECK(in_window(g, reached(g, n, false)));
+		CHECK_EQ(*reached(g, n, false), n + 1);
+	}
+	old = mem_get(g->mem, phys_of(MIDDLE), PAGE_SIZE);
+	stale = reached(g, MIDDLE, true);
+	CHECK(in_window(g, stale));
+
+	/* Another page there, read-only and not flushed: a read finds it, the write entry may stay. */
+	rig_put(g, TABLE + 8 * MIDDLE, phys_of(0) | US_RO | 0x60, 8);
+	entry_of(g, MIDDLE, false)->tag = TLB_EMPTY;
+	CHECK_EQ(*reached(g, MIDDLE, false), 1);
+	CHECK(!in_window(g, reached(g, MIDDLE, false)));
+	CHECK(bt_window_around(g->cpu.bt, table, HERE + MIDDLE * PAGE_SIZE));
+	CHECK_EQ(*reached(g, MIDDLE, false), 1);
+	CHECK(in_window(g, reached(g, MIDDLE, false)));
+	if (entry_of(g, MIDDLE, true)->tag != TLB_EMPTY) {
+		*reached(g, MIDDLE, true) = 0x99;
+		CHECK_EQ(*old, 0x99);
+	}
+	CHECK_EQ(rig_get(g, phys_of(0), 8), 1);
+	rig_close(g);
+}
+
 int
 main(void)
 {
 	RUN(groups_end_where_the_page_does);
 	RUN(pages_in_windows_follow_their_mapping);
 	RUN(code_in_a_window);
+	RUN(windows_keep_what_was_granted);
 	return check_done();
 }

@@ -75,6 +75,13 @@ window_map(struct bt_state *bt, struct tlb_entry *e)
 		if (bt->window_budget == 0 || mapped_by_all >= ALL_MAX)
 			return false;
 		bt->window_budget--;
+		if (w->page[at >> PAGE_SHIFT] != 0) {
+			/* Who was let to the old page may still have its entry, and must not get the new one by it. */
+			tlb_flush_page(bt->c, e->tag);
+			w->page[at >> PAGE_SHIFT] = 0;
+			bt->mapped--;
+			mapped_by_all--;
+		}
 		/* An old size of 0 leaves the first mapping and makes another of the same page (mremap(2)). */
 		if (mremap((void *)(uintptr_t)host, 0, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, w->host + at) == MAP_FAILED)
 			return false;
@@ -83,7 +90,7 @@ window_map(struct bt_state *bt, struct tlb_entry *e)
 		mapped_by_all++;
 		bt->stats.mapped++;
 	}
-	bt_window_prefer(bt, e);
+	bt_window_prefer(bt, e);	/* of no effect on one that was flushed: the next fill does it */
 	return true;
 }
 
