@@ -85,6 +85,26 @@ ask_engine(struct choice *c)
 	return 0;
 }
 
+/* The rows; an exit status. */
+static int
+show(const struct choice *c, const char *command)
+{
+	unsigned shown = 0;
+
+	for (unsigned id = 0; id < regent_reg_count(); id++) {
+		if (!chosen(c, id))
+			continue;
+		if (shown++ == 0)
+			printf("%-24s%-7s%4s  %-20s%-20s%s\n", "name", "group", "bits", "reset",
+			       "writable", "msr");
+		print_row(id, c->values != NULL ? c->values[id] : regent_reg_reset(id));
+	}
+	if (shown == 0)
+		return cli_fail(STATUS_usage, "%s: no register to show; see `regent regs --help`",
+				c->group != NULL ? c->group : command);
+	return STATUS_ok;
+}
+
 static int
 parse_vcpu(unsigned *vcpu)
 {
@@ -109,7 +129,6 @@ cli_regs(int argc, char **argv)
 	};
 	struct choice choice = { .group = NULL };
 	struct regs_vm machine = { .machine = NULL };
-	unsigned shown = 0;
 	int c, status;
 
 	opterr = 0;
@@ -146,19 +165,8 @@ cli_regs(int argc, char **argv)
 	}
 	if (machine.watch || machine.json || machine.vcpu != 0)
 		return cli_fail(STATUS_usage, "--watch, --json, --vcpu: name a machine; `regent ps` lists them");
-	if ((status = ask_engine(&choice)) != 0)
-		return status;
-	for (unsigned id = 0; id < regent_reg_count(); id++) {
-		if (!chosen(&choice, id))
-			continue;
-		if (shown++ == 0)
-			printf("%-24s%-7s%4s  %-20s%-20s%s\n", "name", "group", "bits", "reset",
-			       "writable", "msr");
-		print_row(id, choice.values != NULL ? choice.values[id] : regent_reg_reset(id));
-	}
-	if (shown == 0)
-		return cli_fail(STATUS_usage, "%s: no register to show; see `regent regs --help`",
-				choice.group != NULL ? choice.group : argv[0]);
+	if ((status = ask_engine(&choice)) == 0)
+		status = show(&choice, argv[0]);
 	free(choice.values);
-	return cli_finish(STATUS_ok);
+	return status != STATUS_ok ? status : cli_finish(STATUS_ok);
 }

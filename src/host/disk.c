@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ZEROS = 64 << 10, IOV_PIECE = 256 };
+enum { ZEROS = 64 << 10, IOV_PIECE = 256, LOCK_TRIES = 50, LOCK_WAIT_US = 20000 };
 
 /* ---- opening ---- */
 
@@ -25,13 +25,20 @@ say(char *err, size_t size, const char *path, const char *what)
 	return false;
 }
 
-/* Two machines that write one file destroy it: the lock belongs to the open file, so forks do not matter. */
+/* Two machines that write one file destroy it: the lock belongs to the open file, so forks do not matter.
+ * A machine that has just ended may still hold it for moments, as the kernel closes a ring's files late. */
 static bool
 file_lock(int fd, bool read_only)
 {
 	struct flock l = { .l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
+	unsigned k;
 
-	return fcntl(fd, F_OFD_SETLK, &l) == 0 || (errno != EAGAIN && errno != EACCES);
+	for (k = 0; k < LOCK_TRIES; k++) {
+		if (fcntl(fd, F_OFD_SETLK, &l) == 0 || (errno != EAGAIN && errno != EACCES))
+			return true;
+		usleep(LOCK_WAIT_US);
+	}
+	return false;
 }
 
 static bool
