@@ -279,6 +279,7 @@ main(int argc, char **argv)
 			continue;
 		snprintf(line, sizeof(line), "hostfwd=%.100s: %s", argv[i], why);
 		say(&t, line);
+		slirp_cleanup(t.slirp);
 		return STATUS_failed;
 	}
 	drop_rights();
