@@ -242,6 +242,18 @@ void bt_fpu_load(struct bt_state *bt);
 void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
 /* light.c */
 enum light { LIGHT_done, LIGHT_fault /* cpu->fault is to be delivered */, LIGHT_interp };
+static inline enum light
+light_jumped(int res)
+{
+	return res == OK ? LIGHT_done : LIGHT_fault;
+}
+static inline enum light
+light_next(struct cpu *c, const struct insn *in, int res)
+{
+	if (res == OK)
+		c->r.rip += in->len;
+	return light_jumped(res);
+}
 bool bt_is_light(const struct insn *in);
 enum light bt_light(struct cpu *c, const struct insn *in);
 /* light32.c: the same, before light.c is asked; false: it is */

@@ -123,16 +123,6 @@ kind_of_flow(const struct insn *in)
 	if (in->osize != WORD || (in->prefixes & PFX_adsize))
 		return TK_interp;
 	switch (in->id) {
-	case INSN_jcc:
-		return TK_jcc;
-	case INSN_jcxz: case INSN_loop:
-		return TK_loop;
-	case INSN_jmp:
-		return op == OPND_rel ? TK_jmp : TK_jmp_reg;
-	case INSN_call:
-		return op == OPND_rel ? TK_call : op == OPND_reg && in->op[0].reg == RSP ? TK_interp : TK_call_reg;
-	case INSN_ret:
-		return TK_ret;
 	case INSN_pop:
 		return op == OPND_reg ? TK_code32 : TK_interp;
 	case INSN_push: case INSN_leave: case INSN_pusha: case INSN_popa: case INSN_push_seg:
@@ -140,7 +130,7 @@ kind_of_flow(const struct insn *in)
 	case INSN_pushf:
 		return TK_pushf;
 	default:
-		return TK_interp;
+		return tr_kind_of_branch(in);
 	}
 }
 

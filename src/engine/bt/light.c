@@ -39,21 +39,6 @@ canonical(uint64_t lin)
 }
 
 static enum light
-next_if(struct cpu *c, const struct insn *in, int res)
-{
-	if (res != OK)
-		return LIGHT_fault;
-	c->r.rip += in->len;
-	return LIGHT_done;
-}
-
-static enum light
-jumped_if(int res)
-{
-	return res == OK ? LIGHT_done : LIGHT_fault;
-}
-
-static enum light
 pushf(struct cpu *c, const struct insn *in)
 {
 	uint64_t lin, val;
@@ -64,7 +49,7 @@ pushf(struct cpu *c, const struct insn *in)
 	    lin_write64(c, lin, val) != OK)
 		return LIGHT_fault;
 	c->r.rsp -= WORD;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 static enum light
@@ -78,7 +63,7 @@ popf(struct cpu *c, const struct insn *in)
 	    cpu_popf(c, val, WORD) != OK)
 		return LIGHT_fault;
 	c->r.rsp += WORD;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 /* ---- registers ---- */
@@ -97,7 +82,7 @@ from_seg(struct cpu *c, const struct insn *in)
 	if (in->op[0].kind != OPND_reg)
 		return LIGHT_interp;
 	gpr_set(c, &in->op[0], c->r.seg[in->op[1].reg].sel & 0xffff);
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 static enum light
@@ -107,7 +92,7 @@ to_seg(struct cpu *c, const struct insn *in)
 
 	if (in->op[1].kind != OPND_reg || seg == SEG_cs || seg == SEG_ss || seg > SEG_gs)
 		return LIGHT_interp;
-	return next_if(c, in, seg_load(c, (enum seg_id)seg, (uint16_t)c->r.gpr[in->op[1].reg & 15]));
+	return light_next(c, in, seg_load(c, (enum seg_id)seg, (uint16_t)c->r.gpr[in->op[1].reg & 15]));
 }
 
 static enum light
@@ -121,14 +106,14 @@ base_move(struct cpu *c, const struct insn *in)
 		return LIGHT_interp;
 	if (in->id == INSN_rdfsbase || in->id == INSN_rdgsbase) {
 		gpr_set(c, &in->op[0], *base);
-		return next_if(c, in, OK);
+		return light_next(c, in, OK);
 	}
 	if (in->op[0].size == 4)
 		val = (uint32_t)val;
 	if (!canonical(val))
 		return LIGHT_interp;
 	*base = val;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 static enum light
@@ -141,7 +126,7 @@ access_flag(struct cpu *c, const struct insn *in)
 	else
 		c->r.rflags &= ~rflags_ac_MASK;
 	cpu_mode_update(c);
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 static enum light
@@ -155,7 +140,7 @@ tsc(struct cpu *c, const struct insn *in)
 	c->r.rdx = t >> 32;
 	if (in->id == INSN_rdtscp)
 		c->r.rcx = (uint32_t)c->r.ia32_tsc_aux;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 /* Changes of CR0 and CR4 are rare. */
@@ -169,17 +154,17 @@ control(struct cpu *c, const struct insn *in)
 	if (c->cpl != 0 || (write && cr->reg != 3 && cr->reg != 2))
 		return LIGHT_interp;
 	if (write)
-		return next_if(c, in, cr_write(c, cr->reg, c->r.gpr[gpr->reg & 15]));
+		return light_next(c, in, cr_write(c, cr->reg, c->r.gpr[gpr->reg & 15]));
 	if (cr_read(c, cr->reg, &val) != OK)
 		return LIGHT_fault;
 	c->r.gpr[gpr->reg & 15] = val;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 static enum light
 wrmsr(struct cpu *c, const struct insn *in)
 {
-	return next_if(c, in, msr_write(c, (uint32_t)c->r.rcx, c->r.rdx << 32 | (uint32_t)c->r.rax));
+	return light_next(c, in, msr_write(c, (uint32_t)c->r.rcx, c->r.rdx << 32 | (uint32_t)c->r.rax));
 }
 
 static enum light
@@ -191,7 +176,7 @@ rdmsr(struct cpu *c, const struct insn *in)
 		return LIGHT_fault;
 	c->r.rax = (uint32_t)val;
 	c->r.rdx = val >> 32;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 /* ---- bits by register in memory ---- */
@@ -234,7 +219,7 @@ bit_op(struct cpu *c, const struct insn *in)
 	bit = (unsigned)at & (size * 8 - 1);
 	was = bit_change(p + bit / 8, (uint8_t)(1u << bit % 8), in->id, (in->prefixes & PFX_lock) != 0);
 	c->r.rflags = (c->r.rflags & ~rflags_cf_MASK) | was;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 /* ---- rep movs, rep stos, forward ---- */
@@ -305,7 +290,7 @@ string(struct cpu *c, const struct insn *in)
 		if (move)
 			c->r.rsi += n * size;
 	}
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 static enum light
@@ -328,7 +313,7 @@ verw(struct cpu *c, const struct insn *in)
 	if (seg_query(c, QUERY_verw, sel, &ok, &unused) != OK)
 		return LIGHT_fault;
 	c->r.rflags = ok ? c->r.rflags | rflags_zf_MASK : c->r.rflags & ~rflags_zf_MASK;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 bool
@@ -357,8 +342,8 @@ bt_light(struct cpu *c, const struct insn *in)
 	switch (in->id) {
 	case INSN_pushf: return pushf(c, in);
 	case INSN_popf: return popf(c, in);
-	case INSN_cli: return next_if(c, in, cpu_cli(c));
-	case INSN_sti: return next_if(c, in, cpu_sti(c));
+	case INSN_cli: return light_next(c, in, cpu_cli(c));
+	case INSN_sti: return light_next(c, in, cpu_sti(c));
 	case INSN_mov_from_seg: return from_seg(c, in);
 	case INSN_mov_to_seg: return to_seg(c, in);
 	case INSN_rdfsbase: case INSN_rdgsbase: case INSN_wrfsbase: case INSN_wrgsbase: return base_move(c, in);
@@ -370,11 +355,11 @@ bt_light(struct cpu *c, const struct insn *in)
 	case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc: return bit_op(c, in);
 	case INSN_movs: case INSN_stos: return string(c, in);
 	case INSN_verw: return verw(c, in);
-	case INSN_swapgs: return next_if(c, in, cpu_swapgs(c));
-	case INSN_syscall: return jumped_if(cpu_syscall(c, next));
-	case INSN_sysret: return c->cpl != 0 ? LIGHT_interp : jumped_if(cpu_sysret(c, in->osize));
-	case INSN_iret: return in->osize != WORD ? LIGHT_interp : jumped_if(cpu_iret(c, WORD, next));
-	case INSN_invlpg: return c->cpl != 0 ? LIGHT_interp : next_if(c, in, cpu_invlpg(c, address(c, in)));
+	case INSN_swapgs: return light_next(c, in, cpu_swapgs(c));
+	case INSN_syscall: return light_jumped(cpu_syscall(c, next));
+	case INSN_sysret: return c->cpl != 0 ? LIGHT_interp : light_jumped(cpu_sysret(c, in->osize));
+	case INSN_iret: return in->osize != WORD ? LIGHT_interp : light_jumped(cpu_iret(c, WORD, next));
+	case INSN_invlpg: return c->cpl != 0 ? LIGHT_interp : light_next(c, in, cpu_invlpg(c, address(c, in)));
 	default: return LIGHT_interp;
 	}
 }

@@ -11,21 +11,6 @@
 enum { WORD = 4 };
 
 static enum light
-next_if(struct cpu *c, const struct insn *in, int res)
-{
-	if (res != OK)
-		return LIGHT_fault;
-	c->r.rip += in->len;
-	return LIGHT_done;
-}
-
-static enum light
-jumped_if(int res)
-{
-	return res == OK ? LIGHT_done : LIGHT_fault;
-}
-
-static enum light
 pushf(struct cpu *c, const struct insn *in)
 {
 	struct stack s;
@@ -35,7 +20,7 @@ pushf(struct cpu *c, const struct insn *in)
 	if (cpu_pushf_image(c, WORD, &val) != OK || stack_push(c, &s, val, WORD) != OK)
 		return LIGHT_fault;
 	c->r.rsp = s.sp;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 static enum light
@@ -48,7 +33,7 @@ popf(struct cpu *c, const struct insn *in)
 	if (stack_pop(c, &s, &val, WORD) != OK || cpu_popf(c, val, WORD) != OK)
 		return LIGHT_fault;
 	c->r.rsp = s.sp;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 /* SS brings a shadow: the interpreter's. */
@@ -65,7 +50,7 @@ pop_seg(struct cpu *c, const struct insn *in)
 	if (stack_pop(c, &s, &val, WORD) != OK || seg_load(c, (enum seg_id)seg, (uint16_t)val) != OK)
 		return LIGHT_fault;
 	c->r.rsp = s.sp;
-	return next_if(c, in, OK);
+	return light_next(c, in, OK);
 }
 
 /* Instructions with an operand size of 32 bits that go through the stack. */
@@ -78,7 +63,7 @@ stacked(struct cpu *c, const struct insn *in)
 	case INSN_pushf: return pushf(c, in);
 	case INSN_popf: return popf(c, in);
 	case INSN_pop_seg: return pop_seg(c, in);
-	default: return jumped_if(cpu_iret(c, WORD, c->r.rip + in->len));
+	default: return light_jumped(cpu_iret(c, WORD, c->r.rip + in->len));
 	}
 }
 
@@ -116,13 +101,13 @@ bt_light32(struct cpu *c, const struct insn *in, enum light *res)
 		*res = stacked(c, in);
 		return true;
 	case INSN_int:
-		*res = jumped_if(cpu_int(c, (uint8_t)in->imm, c->r.rip + in->len));
+		*res = light_jumped(cpu_int(c, (uint8_t)in->imm, c->r.rip + in->len));
 		return true;
 	case INSN_sysenter:
-		*res = jumped_if(cpu_sysenter(c));
+		*res = light_jumped(cpu_sysenter(c));
 		return true;
 	case INSN_sysexit:
-		*res = jumped_if(cpu_sysexit(c, in->osize));
+		*res = light_jumped(cpu_sysexit(c, in->osize));
 		return true;
 	case INSN_movs: case INSN_stos: case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc:
 		*res = LIGHT_interp;

@@ -81,13 +81,12 @@ kind_of_integer(const struct tr *t, const struct tr_insn *i)
 	}
 }
 
-static unsigned
-kind_of_flow(const struct insn *in)
+/* How a near branch of the present operand size is translated; TK_interp: it is none. */
+unsigned
+tr_kind_of_branch(const struct insn *in)
 {
 	unsigned op = in->op[0].kind;
 
-	if (in->prefixes & (PFX_opsize | PFX_adsize))
-		return TK_interp;
 	switch (in->id) {
 	case INSN_jcc:
 		return TK_jcc;
@@ -99,6 +98,19 @@ kind_of_flow(const struct insn *in)
 		return op == OPND_rel ? TK_call : op == OPND_reg && in->op[0].reg == RSP ? TK_interp : TK_call_reg;
 	case INSN_ret:
 		return TK_ret;
+	default:
+		return TK_interp;
+	}
+}
+
+static unsigned
+kind_of_flow(const struct insn *in)
+{
+	unsigned op = in->op[0].kind;
+
+	if (in->prefixes & (PFX_opsize | PFX_adsize))
+		return TK_interp;
+	switch (in->id) {
 	case INSN_push:
 		return in->osize != 8 ? TK_interp : TK_push;
 	case INSN_pop:
@@ -108,7 +120,7 @@ kind_of_flow(const struct insn *in)
 	case INSN_pushf:
 		return in->osize != 8 ? TK_interp : TK_pushf;
 	default:
-		return TK_interp;
+		return tr_kind_of_branch(in);
 	}
 }
 

@@ -90,6 +90,7 @@ struct tr {
 
 /* liveness and classification: plan.c */
 void tr_plan(struct tr *t, unsigned start);
+unsigned tr_kind_of_branch(const struct insn *in);
 /* memory operands: memop.c */
 struct rm tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single);
 void tr_string(struct tr *t, struct tr_insn *i);
