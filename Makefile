@@ -38,11 +38,13 @@ all: packages-run
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 
 # Programs that do for the monitor what it shall not be able to.
-HELPERS := $B/regent-net $B/regent-share $B/regent-boot $B/image-debian
+HELPERS := $B/regent-net $B/regent-share $B/regent-vsock $B/regent-boot $B/image-debian
 $B/regent: | $(HELPERS)
 $B/regent-net: $B/src/helper/net.o
 	$(CC) $(CFLAGS) -o $@ $^ -lslirp
 $B/regent-share: $B/src/helper/share.o
+	$(CC) $(CFLAGS) -o $@ $^
+$B/regent-vsock: $B/src/helper/vsock.o
 	$(CC) $(CFLAGS) -o $@ $^
 $B/regent-boot: $B/src/helper/boot.o
 	$(CC) $(CFLAGS) -o $@ $^ -lext2fs -lcom_err

@@ -51,6 +51,7 @@ struct regent_config {
 	int rng;			/* 1: a source of entropy */
 	const char *const *shares;	/* "DIR[:TAG][:ro]", by virtio-fs; NULL-terminated; NULL: none */
 	int balloon;			/* 1: a balloon, by which free memory goes back to the host */
+	const char *vsock;		/* "PATH[,cid=N]": a socket of the host that leads to the guest's; NULL: none */
 	const char *image;		/* as one of disks: the first; without a kernel its own is booted; NULL: none */
 	const char *name;		/* of the machine: MAC addresses come from it; NULL: "regent" */
 	const char *trace;		/* "blocks" (stderr) or "blocks=FILE": each translation; NULL: none */

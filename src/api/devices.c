@@ -7,6 +7,7 @@
 #include "virtio/fs.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
+#include "virtio/vsock.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -188,6 +189,30 @@ share_add(struct vm *vm, unsigned n, const char *given, char *err, size_t size)
 	return attach(vm, fs_open(vm, id, wire, tag), "--share", err, size);
 }
 
+/* PATH[,cid=N] */
+static int
+vsock_add(struct vm *vm, const char *given, char *err, size_t size)
+{
+	enum { CID_FIRST = 3 };
+	char spec[SPEC_MAX], line[LINE_MAX_], *word, *end = NULL;
+	unsigned long cid = CID_FIRST;
+	struct wire *wire;
+
+	if (snprintf(spec, sizeof(spec), "%s", given) >= (int)sizeof(spec) || spec[0] == '\0' || spec[0] == ',')
+		return fail(REGENT_E_usage, err, size, "--vsock %.40s: names no socket; write PATH or PATH,cid=N", given);
+	if ((word = strchr(spec, ',')) != NULL) {
+		*word++ = '\0';
+		if (strncmp(word, "cid=", 4) != 0 || word[4] < '0' || word[4] > '9')
+			return fail(REGENT_E_usage, err, size, "--vsock: %.80s is unknown; there is cid=N", word);
+		cid = strtoul(word + 4, &end, 10);
+		if (*end != '\0' || cid < CID_FIRST || cid >= UINT32_MAX)
+			return fail(REGENT_E_usage, err, size, "--vsock: %.80s cannot be; a guest's is 3 or more", word);
+	}
+	if ((wire = wire_open_vsock(spec, (uint32_t)cid, line, sizeof(line))) == NULL)
+		return fail(REGENT_E_usage, err, size, "--vsock %s", line);
+	return attach(vm, vsock_open(vm, "vsock0", wire, (uint32_t)cid), "--vsock", err, size);
+}
+
 struct virtio *
 devices_find(struct vm *vm, const char *kind)
 {
@@ -213,5 +238,7 @@ devices_open(struct vm *vm, const struct regent_config *cfg, char *err, size_t s
 		rc = attach(vm, balloon_open(vm, "balloon0"), "--balloon", err, size);
 	if (rc == 0 && (cfg->rng || first))
 		rc = attach(vm, rng_open(vm, "rng0"), "--rng", err, size);
+	if (rc == 0 && cfg->vsock != NULL)
+		rc = vsock_add(vm, cfg->vsock, err, size);
 	return rc;
 }

@@ -36,6 +36,7 @@ enum option_id {
 	OPT_rng,
 	OPT_share,
 	OPT_balloon,
+	OPT_vsock,
 	OPT_name,
 	OPT_policy,
 	OPT_policy_rule,
@@ -73,6 +74,7 @@ static const struct option options[] = {
 	{ "net",         required_argument, NULL, OPT_net         },
 	{ "rng",         no_argument,       NULL, OPT_rng         },
 	{ "share",       required_argument, NULL, OPT_share       },
+	{ "vsock",       required_argument, NULL, OPT_vsock       },
 	{ "balloon",     no_argument,       NULL, OPT_balloon     },
 	{ "name",        required_argument, NULL, OPT_name        },
 	{ "policy",      required_argument, NULL, OPT_policy      },
@@ -175,6 +177,9 @@ parse_option(struct options *q, int c)
 		return add_word("--net", q->nets, &q->nnets, DEVICES_MAX);
 	case OPT_share:
 		return add_word("--share", q->shares, &q->nshares, DEVICES_MAX);
+	case OPT_vsock:
+		cfg->vsock = optarg;
+		return 0;
 	case OPT_balloon:
 		cfg->balloon = 1;
 		return 0;

@@ -21,6 +21,7 @@ const char help_run[] =
     "  --net user[,hostfwd=tcp:ADDR:PORT-:PORT]  a network without privileges; or --net tap=NAME\n"
     "  --share DIR[:TAG][:ro] a folder of the host: mount -t virtiofs TAG /mnt; TAG is share0, share1, ..\n"
     "  --balloon             free memory of the guest goes back to the host\n"
+    "  --vsock PATH[,cid=N]  who connects to PATH and writes CONNECT PORT reaches the guest's port; the guest, PATH_PORT\n"
     "  --rng                 a source of entropy\n"
     "  --name NAME           the machine's name, for `regent ps` and others; MAC addresses come from it\n"
     "  --memory SIZE         512M by default; suffixes K, M, G\n"

@@ -29,7 +29,7 @@ struct wire {
 	bool started;
 	_Atomic bool closing, lost, want_write;
 	size_t held;			/* bytes of a message that found no room */
-	uint8_t message[WIRE_MESSAGE_MAX];
+	uint8_t message[WIRE_BUFFER];
 };
 
 static struct wire *
@@ -87,6 +87,15 @@ wire_open_share(const char *dir, bool read_only, char *err, size_t err_size)
 {
 	char *argv[] = { "regent-share", NULL, (char *)(uintptr_t)dir, read_only ? "ro" : "rw", NULL };
 
+	return wire_open_helper(argv, err, err_size);
+}
+
+struct wire *
+wire_open_vsock(const char *path, uint32_t cid, char *err, size_t err_size)
+{
+	char number[16], *argv[] = { "regent-vsock", NULL, (char *)(uintptr_t)path, number, NULL };
+
+	snprintf(number, sizeof(number), "%u", cid);
 	return wire_open_helper(argv, err, err_size);
 }
 

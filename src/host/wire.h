@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-enum { WIRE_HEADER = 12, WIRE_FRAME_MAX = 65550, WIRE_MESSAGE_MAX = WIRE_HEADER + WIRE_FRAME_MAX };
+enum { WIRE_HEADER = 12, WIRE_FRAME_MAX = 65550, WIRE_MESSAGE_MAX = WIRE_HEADER + WIRE_FRAME_MAX,
+	WIRE_BUFFER = 44 + 65536 /* any message: those of vsock are the largest */ };
 
 /* All are called on the wire's thread, without any lock of ours held. */
 struct wire_client {
@@ -25,6 +26,7 @@ struct wire;
 /* forwards: NULL-terminated "tcp:ADDR:PORT-[ADDR]:PORT". NULL with a line in err. */
 struct wire *wire_open_user(const char *const *forwards, unsigned mtu, char *err, size_t err_size);
 struct wire *wire_open_share(const char *dir, bool read_only, char *err, size_t err_size);	/* FUSE, not frames */
+struct wire *wire_open_vsock(const char *path, uint32_t cid, char *err, size_t err_size);	/* packets of vsock */
 struct wire *wire_open_fd(int fd, char *err, size_t err_size);	/* a socket of messages; owned */
 struct wire *wire_open_tap(const char *name, char *err, size_t err_size);
 int wire_start(struct wire *w, const struct wire_client *c);	/* 0, or -1 with errno */

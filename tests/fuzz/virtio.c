@@ -1,31 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/fuzz/virtio.c - libFuzzer target: a driver that writes anything anywhere, against disk, network and entropy.
+/* tests/fuzz/virtio.c - libFuzzer target: a driver that writes anything anywhere, against disk, network, vsock and entropy.
  *
  * The first byte chooses the device and the ring's kind; half of what is left becomes the rings and buffers, the rest
  * is steps of four bytes: notify, reset, a register, a descriptor, configuration space, the disk's answer, a frame.
  */
 #include "unit/virtio/rig.h"
 #include "virtio/net.h"
+#include "virtio/vsock.h"
 #include <fcntl.h>
 #include <sys/socket.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { STEP = 4, SLOTS = 3, NET = 3, RINGS = 0x4000, AREA = DESC_AT };
+enum { STEP = 4, KINDS = 4, NET = 3 /* or vsock, in its place */, KIND_vsock = 4, RINGS = 0x4000, AREA = DESC_AT };
 
 static int pair[2];
+static bool vsock;
 
 static void
 setup(unsigned slot, unsigned how)
 {
 	uint64_t features = (uint64_t)1 << 32 | (how & 4 ? (uint64_t)1 << 34 : 0) | (how & 8 ? 1ull << 29 : 0) |
-	    (how & 16 ? 1ull << 28 : 0) | (slot == NET ? 0x18003 : slot == 1 ? 0x6600 : 0);
+	    (how & 16 ? 1ull << 28 : 0) | (slot == NET && !vsock ? 0x18003 : slot == 1 ? 0x6600 : 0);
 	unsigned size = how & 32 ? 8 : how & 64 ? 256 : 4;
 
 	driver_begin(slot, features);
 	driver_queue(slot, 0, size, AREA, AREA + 0x1000, AREA + 0x2000);
 	driver_queue(slot, 1, size, AREA + 0x800, AREA + 0x1800, AREA + 0x2c00);
 	reg_put(slot, 0x14, 1, 15);
+}
+
+/* The network or vsock, on a socket whose other end is ours. */
+static struct virtio *
+on_wire(void)
+{
+	static const uint8_t mac[NET_MAC] = { 2 };
+	struct wire *w;
+	char err[64];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0 || (w = wire_open_fd(pair[0], err, sizeof(err))) == NULL)
+		return NULL;
+	return vsock ? vsock_open(&fake_vm, "vsock0", w, 3) : net_open(&fake_vm, "net0", w, mac, 1500);
 }
 
 static void
@@ -82,19 +97,18 @@ step(unsigned slot, unsigned how, const uint8_t *p)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	static const uint8_t mac[NET_MAC] = { 2 };
 	unsigned how, slot;
 	size_t half;
-	char err[64];
 
 	if (n < 1 + STEP)
 		return 0;
 	how = data[0];
-	slot = 1 + how % SLOTS;
+	slot = 1 + how % KINDS;
+	vsock = slot == KIND_vsock;
+	slot = vsock ? NET : slot;
 	rig_open();
 	if (slot == NET) {
-		struct wire *w = socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0 ? wire_open_fd(pair[0], err, sizeof(err)) : NULL;
-		struct virtio *v = w == NULL ? NULL : net_open(&fake_vm, "net0", w, mac, 1500);
+		struct virtio *v = on_wire();
 
 		if (v == NULL || machine_attach(&fake_vm, v) != 0)
 			__builtin_trap();
