@@ -453,7 +453,9 @@ take_packets(struct vsock *s)
 		memcpy(&h, message, sizeof(h));
 		if (h.src_cid != s->cid || h.dst_cid != HOST_CID)
 			continue;
-		if (h.type != VIRTIO_VSOCK_TYPE_STREAM || n > (ssize_t)sizeof(message) || h.len > (size_t)n - HEADER)
+		if (n > (ssize_t)sizeof(message) || h.len > (size_t)n - HEADER)
+			h.op = VIRTIO_VSOCK_OP_INVALID;
+		if (h.type != VIRTIO_VSOCK_TYPE_STREAM)
 			refuse(s, &h);
 		else
 			packet(s, &h, message + HEADER);

@@ -433,6 +433,49 @@ what_is_no_connection_is_reset(void)
 	helper_close();
 }
 
+/* A packet that says it has more than came with it ends its connection: the host gets nothing of it. */
+static void
+lying_length_ends_it(void)
+{
+	int l, s;
+
+	helper_open();
+	l = listen_on(9);
+	say(OP_req, 1000, 9, 65536, 0, 0);
+	CHECK_EQ(next(WAIT_MS), OP_resp);
+	s = accept(l, NULL, NULL);
+	say(OP_rw, 1000, 9, 65536, 0, 5);
+	out.h.len = 4000;
+	CHECK_EQ(send(fd, &out, H + 6, 0), H + 6);
+	CHECK_EQ(next(WAIT_MS), OP_rst);
+	CHECK_EQ(read(s, in.data, sizeof(in.data)), 5);
+	CHECK_EQ(read(s, in.data, 1), 0);
+	close(s);
+	close(l);
+	unlink_port(9);
+	helper_close();
+}
+
+/* Each is answered, though nobody takes the answers for a while. */
+static void
+floods_wait(void)
+{
+	unsigned sent = 0, answers = 0;
+
+	helper_open();
+	out.h = (struct virtio_vsock_hdr){ .src_cid = GUEST_CID, .dst_cid = 2, .type = 1, .op = OP_credit };
+	while (sent < 1000000 && send(fd, &out, H, MSG_DONTWAIT) == H)
+		sent++;
+	usleep(QUIET_MS * 1000);
+	while (send(fd, &out, H, MSG_DONTWAIT) == H)		/* it had room again: but not for ever */
+		sent++;
+	while (answers < sent && next(WAIT_MS) == OP_rst)
+		answers++;
+	CHECK(sent > 300 && sent < 1000000);
+	CHECK_EQ(answers, sent);
+	helper_close();
+}
+
 /* Numbers by chance, and nobody who takes the answers: bounded, alive, and right afterwards. */
 static void
 hostile_packets(void)
@@ -482,6 +525,8 @@ main(void)
 	RUN(last_bytes_are_delivered);
 	RUN(more_than_its_credit_ends_it);
 	RUN(what_is_no_connection_is_reset);
+	RUN(lying_length_ends_it);
+	RUN(floods_wait);
 	RUN(hostile_packets);
 	rmdir(dir);
 	return check_done();
