@@ -324,6 +324,7 @@ on_debug(void *ctx, struct vcpu *vc, const struct vexit *x)
 	(void)x;
 	pthread_mutex_lock(&vc->vm->lock);
 	vc->vm->pause = true;
+	cpu_ask(&vc->cpu, ATT_kick);	/* its next turn looks at that */
 	pthread_mutex_unlock(&vc->vm->lock);
 	g->stop_cpu = vc->cpu.index;
 	if (write(g->stopped_fd, &one, sizeof(one)) < 0)
