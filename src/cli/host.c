@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cli/host.c - `regent host`: many machines in one process, on few threads. */
 #include "cli/cli.h"
+#include "cli/signals.h"
 #include "cli/host_file.h"
 #include <getopt.h>
 #include <malloc.h>
@@ -57,16 +58,6 @@ seconds(void)
 }
 
 /* ---- signals: all machines stop, then the process dies of it ---- */
-
-static void
-signals_of_end(sigset_t *set)
-{
-	sigemptyset(set);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGQUIT);
-}
 
 static void
 stop_all(struct host *h)
@@ -234,19 +225,6 @@ host_run(struct host *h)
 	return status;
 }
 
-static void
-die_of(int sig)
-{
-	sigset_t set;
-
-	signals_of_end(&set);
-	if (sig == 0)
-		return;
-	signal(sig, SIG_DFL);
-	raise(sig);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
 static int
 parse(struct host *h, int argc, char **argv)
 {
@@ -286,6 +264,6 @@ cli_host(int argc, char **argv)
 	regent_pool_close(h.pool);
 	free(h.vms);
 	host_file_free(&h.file);
-	die_of(h.signal);
+	signal_pass_on(h.signal);
 	return status;
 }

@@ -2,6 +2,7 @@
 /* cli/run.c - `regent run`: options in, a machine that runs, an exit status out. */
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/signals.h"
 #include "cli/state.h"
 #include "cli/stats.h"
 #include "cli/trace.h"
@@ -39,16 +40,6 @@ static _Atomic bool run_is_over;
 
 enum { SIGNAL_OVER = SIGUSR1 };		/* to ourselves: run_is_over */
 
-static void
-signals_of_end(sigset_t *set)
-{
-	sigemptyset(set);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGQUIT);
-}
-
 static void *
 signal_thread(void *vm)
 {
@@ -68,20 +59,6 @@ signal_thread(void *vm)
 	signal_seen = sig;
 	regent_stop(vm);
 	return NULL;
-}
-
-/* Dies of the signal that ended us, so that a shell sees it. Returns when it is ignored. */
-static void
-signal_pass_on(void)
-{
-	sigset_t set;
-
-	signals_of_end(&set);
-	if (signal_seen == 0)
-		return;
-	signal(signal_seen, SIG_DFL);
-	raise(signal_seen);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* ---- */
@@ -168,6 +145,6 @@ cli_run(int argc, char **argv)
 	status = run_machine(vm, &q, trace);
 	trace_writer_close(trace);
 	regent_close(vm);
-	signal_pass_on();
+	signal_pass_on(signal_seen);
 	return status;
 }
