@@ -118,6 +118,7 @@ static bool
 interpret(struct bt_state *bt, struct vexit *x, int *err)
 {
 	bt_fpu_unload(bt);	/* fpu.c works on cpu->fpu */
+	bt_learned_forget(bt);
 	bt->stats.steps++;
 	x->kind = EXIT_attend;
 	*err = bt->c->mode == MODE_long64 || bt_code32_fits(bt->c) ? interp_step(bt->c, x) :
@@ -164,6 +165,10 @@ light(struct bt_state *bt, const struct bt_exit *x)
 	case LIGHT_done:
 		bt->stats.light++;
 		bt->stats.lights[x->insn_id]++;
+		if (x->insn_id == INSN_wrmsr)
+			bt_learned_forget(bt);
+		else if (x->cross != CROSS__COUNT)
+			bt_learn(bt, x->cross);
 		c->retired++;
 		return false;
 	case LIGHT_fault:
@@ -292,6 +297,7 @@ run(struct cpu *c, struct vexit *x)
 	x->carried = GROUP_ALL;
 	x->kind = EXIT_attend;
 	bt->next = NULL;
+	bt_learned_forget(bt);
 	for (;; first = false) {
 		if (bt->written || atomic_load_explicit(&c->attention, memory_order_acquire) != 0)
 			attend(bt);

@@ -92,6 +92,7 @@ struct bt_exit {
 	bool begun;			/* BX_light: the instruction was counted already (BM_counted) */
 	bool narrow;			/* the target is to be a narrow block */
 	uint16_t insn_id;		/* BX_interp, BX_light: for statistics */
+	uint8_t cross;			/* BX_light: enum bt_cross, CROSS__COUNT: neither */
 };
 
 /* What leaving translated code means: an exit's index, or one of these. */
@@ -102,7 +103,7 @@ enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code,
 
 struct bt_stats {
 	uint64_t refused[REFUSED__COUNT];
-	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, mapped, delivered, light, light_refused,
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, mapped, delivered, crossed, light, light_refused,
 		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
 };
 
@@ -131,6 +132,15 @@ struct bt_site {
 	uint64_t mask;			/* its bit of `used` */
 	uint32_t bit;			/* of bt->tired */
 	uint8_t tries;			/* times that its pages got a window */
+};
+
+/* What SYSCALL and SYSRET make of the registers; see cross.c. */
+enum bt_cross { CROSS_syscall, CROSS_sysret, CROSS__COUNT };
+struct bt_learned {
+	uint8_t ok, cpl, view;
+	struct bt_ctx *ctx;
+	struct bt_target *target;
+	struct segreg cs, ss;
 };
 
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
@@ -167,7 +177,7 @@ struct bt_state {
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
 	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS], *gate_fpu,
-		*gate_split_back, *gate_near, *gate_range;
+		*gate_split_back, *gate_near, *gate_range, *gate_cross[CROSS__COUNT];
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
 	const struct cpu_ops *lower;	/* the machine's */
@@ -177,6 +187,7 @@ struct bt_state {
 	gpa_t written_page[512];
 	unsigned nwritten;
 
+	struct bt_learned learned[CROSS__COUNT];
 	struct bt_stats stats;
 	struct bt_split split;
 
@@ -259,6 +270,10 @@ enum light bt_light(struct cpu *c, const struct insn *in);
 /* light32.c: the same, before light.c is asked; false: it is */
 bool bt_is_light32(const struct insn *in);
 bool bt_light32(struct cpu *c, const struct insn *in, enum light *res);
+/* cross.c */
+void bt_cross_emit(struct bt_state *bt, struct emit *e);
+void bt_learn(struct bt_state *bt, enum bt_cross which);
+void bt_learned_forget(struct bt_state *bt);			/* registers may have changed */
 /* code32.c */
 bool bt_code32_fits(const struct cpu *c);
 void bt_code32_enter(struct bt_state *bt);

@@ -169,6 +169,7 @@ tr_exit_light(struct tr *t, struct tr_insn *i)
 	uint32_t id = exit_new(t, BX_light, tr_rip(t, i));
 
 	t->bt->exits[id].insn_id = i->in.id;
+	t->bt->exits[id].cross = CROSS__COUNT;
 	t->bt->exits[id].patch = t->bt->nlight;
 	t->bt->light[t->bt->nlight++] = i->in;
 	return id;

@@ -305,5 +305,6 @@ bt_gates_emit(struct bt_state *bt)
 	emit_near(bt, &e, true);
 	emit_fpu(bt, &e);
 	emit_split_back(bt, &e);
+	bt_cross_emit(bt, &e);
 	bt->first = bt->free = (uint8_t *)(((uintptr_t)e.p + 63) & ~(uintptr_t)63);
 }

@@ -82,6 +82,7 @@ bt_ctxs_forget(struct bt_state *bt)
 			bt->ctx[i]->used = false;
 	}
 	bt->now = NULL;
+	bt_learned_forget(bt);
 }
 
 void

@@ -104,7 +104,7 @@ tr_kind_of_branch(const struct insn *in)
 }
 
 static unsigned
-kind_of_flow(const struct insn *in)
+kind_of_flow(const struct tr *t, const struct insn *in)
 {
 	unsigned op = in->op[0].kind;
 
@@ -119,6 +119,10 @@ kind_of_flow(const struct insn *in)
 		return TK_leave;
 	case INSN_pushf:
 		return in->osize != 8 ? TK_interp : TK_pushf;
+	case INSN_syscall:
+		return (t->mode & (BM_user | BM_code32 | BM_counted)) == BM_user ? TK_syscall : TK_interp;
+	case INSN_sysret:
+		return !(t->mode & (BM_user | BM_code32 | BM_counted)) && in->osize == 8 ? TK_sysret : TK_interp;
 	default:
 		return tr_kind_of_branch(in);
 	}
@@ -155,7 +159,7 @@ kind_of(const struct tr *t, const struct tr_insn *i)
 	if (tr_is32(t) && tr32_kind(t, i, &kind))
 		return kind;
 	if (info->flags & (IF_branch | IF_stack))
-		return kind_of_flow(in);
+		return kind_of_flow(t, in);
 	if (info->flags & FPU_FLAGS) {
 		switch (in->id) {
 		case INSN_fnstenv: case INSN_fldenv: case INSN_fnsave: case INSN_frstor: case INSN_fxsave:
@@ -248,7 +252,8 @@ static bool
 ends(const struct tr_insn *i)
 {
 	return i->kind == TK_interp || i->kind == TK_jmp || i->kind == TK_call || i->kind == TK_jmp_reg ||
-		i->kind == TK_call_reg || i->kind == TK_ret || i->kind == TK_acflag;
+		i->kind == TK_call_reg || i->kind == TK_ret || i->kind == TK_acflag ||
+		i->kind == TK_syscall || i->kind == TK_sysret;
 }
 
 /* The arithmetic flags that code at rip needs, as far as one can see from here. */

@@ -178,6 +178,21 @@ access_flag(struct tr *t, struct tr_insn *i)
 	tr_exit(t, i, tr_next(t, i));
 }
 
+/* By a gate, or when that refuses by C. */
+static void
+cross(struct tr *t, struct tr_insn *i, enum bt_cross which)
+{
+	uint32_t id = tr_exit_light(t, i);
+
+	t->bt->exits[id].cross = (uint8_t)which;
+	if (t->fl == FL_native)
+		tr_flags_save(t, S0);		/* SYSRET may be #UD */
+	if (which == CROSS_syscall)
+		e_mov_imm(&t->e, S0, tr_next(t, i));
+	e_mov_imm(&t->e, S1, id);
+	e_jmp(&t->e, t->bt->gate_cross[which] - t->e.to_rx);
+}
+
 void
 tr_system(struct tr *t, struct tr_insn *i)
 {
@@ -202,6 +217,12 @@ tr_system(struct tr *t, struct tr_insn *i)
 		break;
 	case TK_base:
 		segment_base(t, i);
+		break;
+	case TK_syscall:
+		cross(t, i, CROSS_syscall);
+		break;
+	case TK_sysret:
+		cross(t, i, CROSS_sysret);
 		break;
 	case TK_acflag:
 		access_flag(t, i);

@@ -145,7 +145,7 @@ one(struct tr *t, struct tr_insn *i)
 	case TK_bits:
 		tr_bits(t, i);
 		break;
-	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc: case TK_pushf: case TK_segsel: case TK_base: case TK_acflag: case TK_cr2:
+	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc: case TK_pushf: case TK_segsel: case TK_base: case TK_acflag: case TK_cr2: case TK_syscall: case TK_sysret:
 		tr_system(t, i);
 		break;
 	default:
