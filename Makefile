@@ -97,8 +97,13 @@ bench-programs: packages
 	@tools/bench --programs $(BENCH)
 
 bench-switch: packages
-	@$(MAKE) $(JOBS) --no-print-directory $B/tests/bench/switch
-	@$B/tests/bench/switch
+	@$(MAKE) $(JOBS) --no-print-directory $B/tests/bench/switch $B/tests/bench/handoff.elf $B/tests/bench/handoff-ipi.elf
+	@$B/tests/bench/switch $B/tests/bench/handoff.elf $B/tests/bench/handoff-ipi.elf
+
+$B/tests/bench/handoff-ipi.elf: NASM_FLAGS := -DIPI
+$B/tests/bench/handoff%elf: tests/bench/handoff.asm tests/guest/lib.inc tests/guest/low.inc
+	@mkdir -p $(@D)
+	nasm $(NASM_FLAGS) -w-unknown-warning -Itests/guest/ -f bin -o $@ $<
 
 # The long form of tests/host: 64 Debian guests, 500 tiny ones, shares over ten seconds.
 check-host: packages

@@ -51,7 +51,7 @@ main64:
 	finit
 %assign n 0
 %rep 8
-	fld qword [fp_secret]
+	fld tword [fp_secret]		; loads the bytes as they are
 %assign n n + 1
 %endrep
 %assign n 0
@@ -80,11 +80,14 @@ main64:
 	mov r15, rax
 .stay:	vaddpd ymm0, ymm1, ymm2		; so that the unit is the guest's
 	vmovapd ymm0, ymm15
+	fnop
 	pause
 	jmp .stay
 
 align 8
-fp_secret: dq SECRET | 4
+fp_secret: dq 0x8000000000000000 | ADDRESS
+	dw 0x3fff
+align 8
 vector_secret: dq SECRET | 5
 odd_mxcsr: dd 0x7fa0
 planted: dd 0

@@ -87,6 +87,7 @@ main64:
 	add r8, r9
 	dec ecx
 	jnz .wait
+	fnop				; x87 registers, too, are its own now
 	jmp .round
 
 FINISH

@@ -143,6 +143,10 @@ struct bt_learned {
 	struct segreg cs, ss;
 };
 
+/* Components of the FPU's state. With x87 or AVX, SSE is live as well. */
+enum fpu_component { FPU_x87, FPU_sse, FPU_avx, FPU__COUNT };
+enum { LIVE_x87 = 1 << FPU_x87, LIVE_sse = 1 << FPU_sse, LIVE_avx = 1 << FPU_avx, BT_STATE_ALL = 7 /* as XSAVE numbers them */ };
+
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
 struct bt_state {
 	struct bt_ctx *ctx[BT_CTXS];	/* owned, in the low 2 GiB; NULL: not needed yet */
@@ -150,7 +154,7 @@ struct bt_state {
 	uint32_t targets, sites_max;	/* how many there are, by the size of the code cache */
 
 	uint16_t flags_saved;		/* AH of lahf, AL of seto */
-	uint8_t fpu_live;		/* the guest's FPU state is in the host's registers */
+	uint8_t fpu_live;		/* LIVE_*: what of the guest's FPU state is in the host's registers */
 	uint64_t hold;			/* a value within one instruction */
 	uint64_t tmp, tmp2;		/* the gates' own */
 	uint64_t host_rsp, host_gs;
@@ -176,8 +180,8 @@ struct bt_state {
 
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
-	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS], *gate_fpu,
-		*gate_split_back, *gate_near, *gate_range, *gate_cross[CROSS__COUNT];
+	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS],
+		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_cross[CROSS__COUNT];
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
 	const struct cpu_ops *lower;	/* the machine's */
@@ -249,7 +253,8 @@ static inline unsigned bt_target_index(const struct bt_state *bt, uint64_t rip)
 #define BT_FULL ((struct bt_block *)(uintptr_t)1)
 struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow);
 /* fpu.c */
-void bt_fpu_load(struct bt_state *bt);
+void bt_fpu_load(struct bt_state *bt, unsigned live);
+void bt_fpu_gates(struct bt_state *bt, struct emit *e);
 void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
 /* light.c */
 enum light { LIGHT_done, LIGHT_fault /* cpu->fault is to be delivered */, LIGHT_interp };

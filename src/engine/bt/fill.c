@@ -66,13 +66,13 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 uint64_t
 bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 {
-	bool live = !BT_LIGHT_C && bt->fpu_live;
+	unsigned live = BT_LIGHT_C ? 0 : bt->fpu_live;
 	uint64_t res;
 
-	if (live)
+	if (live != 0)
 		bt_fpu_unload(bt);
 	res = fill(bt, lin, info, pc);
-	if (live)
-		bt_fpu_load(bt);
+	if (live != 0)
+		bt_fpu_load(bt, live);
 	return res;
 }

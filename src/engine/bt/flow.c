@@ -478,7 +478,7 @@ tr_cold_emit(struct tr *t)
 			leave_with(t, id, c->fl == FL_saved);
 			break;
 		case COLD_fpu:
-			e_call(e, gate(t, t->bt->gate_fpu));
+			e_call(e, gate(t, t->bt->gate_fpu[c->info]));
 			e_jmp(e, c->back);
 			break;
 		default:	/* COLD_land */

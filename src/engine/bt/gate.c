@@ -268,26 +268,6 @@ emit_near(struct bt_state *bt, struct emit *e, bool range)
 	e_jmp(e, bt->gate_tlb - e->to_rx);
 }
 
-/* Load the guest's x87, SSE and AVX state. */
-static void
-emit_fpu(struct bt_state *bt, struct emit *e)
-{
-	enum { STATE_ALL = 7 };
-
-	bt->gate_fpu = here(e);
-	e_store(e, rm_gs(NOREG, RAX * 8), RAX);
-	e_store(e, rm_gs(NOREG, RDX * 8), RDX);
-	e_mov_imm(e, RAX, STATE_ALL);
-	e_mov_imm(e, RDX, 0);
-	e_op(e, 0, true, MAP_0f, 0xae, 5, rm_gs(NOREG, offsetof(struct cpu, fpu)), false);	/* xrstor64 */
-	e_op(e, 0, false, MAP_1, 0xc6, 0, rm_abs(bt_abs(&bt->fpu_live)), false);
-	e8(e, 1);
-	e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.fpu_loads)), 1);
-	e_load(e, RAX, rm_gs(NOREG, RAX * 8));
-	e_load(e, RDX, rm_gs(NOREG, RDX * 8));
-	e8(e, 0xc3);
-}
-
 void
 bt_gates_emit(struct bt_state *bt)
 {
@@ -303,7 +283,7 @@ bt_gates_emit(struct bt_state *bt)
 	}
 	emit_near(bt, &e, false);
 	emit_near(bt, &e, true);
-	emit_fpu(bt, &e);
+	bt_fpu_gates(bt, &e);
 	emit_split_back(bt, &e);
 	bt_cross_emit(bt, &e);
 	bt->first = bt->free = (uint8_t *)(((uintptr_t)e.p + 63) & ~(uintptr_t)63);

@@ -76,7 +76,7 @@ struct tr {
 	uint8_t *body_end;		/* where the cold part begins */
 	bool falls;			/* the last instruction runs on to the next address */
 	enum tr_flags fl;
-	bool fpu_checked;
+	unsigned fpu_checked;		/* LIVE_*: loaded, for sure */
 	struct cold *site;		/* of the last memory check */
 	int free_reg;			/* scratch left over by the last memory check */
 	bool narrow;			/* no groups, no near entries */

@@ -31,18 +31,46 @@ entries(struct tr *t)
 	t->fl = FL_native;
 }
 
-/* The first FPU instruction of a stretch makes sure that the guest's state is loaded. */
+/* The components of FPU state that the instruction reads or writes. With AVX, all of a vector register. */
+static unsigned
+fpu_needs(const struct insn *in)
+{
+	const uint32_t flags = insn_info[in->id].flags;
+	unsigned k, need = flags & IF_avx ? LIVE_avx : flags & IF_sse ? LIVE_sse : 0;
+
+	if ((flags & IF_x87) || ((flags & IF_mmx) && !(flags & IF_sse)) || in->id == INSN_cvtpi2ps || in->id == INSN_cvtpi2pd)
+		need |= LIVE_x87;	/* those with a memory operand, too, look at the x87 */
+	for (k = 0; k < in->nopnds; k++)
+		if (in->op[k].kind == OPND_mm)
+			need |= LIVE_x87;
+	return need;
+}
+
+/* The first instruction of a stretch that needs a component makes sure that it is loaded. */
 static void
-fpu_check(struct tr *t, struct tr_insn *i)
+fpu_check(struct tr *t, struct tr_insn *i, enum fpu_component which)
 {
 	struct cold *c;
 
+	if (t->fpu_checked & 1u << which)
+		return;
 	tr_flags_clobber(t, i);
-	e_op(&t->e, 0, false, MAP_1, 0x80, ALU_cmp, rm_abs(bt_abs(&t->bt->fpu_live)), false);
-	e8(&t->e, 0);
+	e_op(&t->e, 0, false, MAP_1, 0xf6, 0, rm_abs(bt_abs(&t->bt->fpu_live)), false);	/* test byte */
+	e8(&t->e, 1u << which);
 	c = tr_cold(t, COLD_fpu, e_jcc(&t->e, CC_e, NULL));
 	c->back = t->e.p;
-	t->fpu_checked = true;
+	c->info = which;
+	t->fpu_checked |= 1u << which | LIVE_sse;
+}
+
+static void
+fpu_checks(struct tr *t, struct tr_insn *i)
+{
+	unsigned need = fpu_needs(&i->in);
+
+	for (unsigned which = 0; which < FPU__COUNT; which++)
+		if (need & 1u << which)
+			fpu_check(t, i, which);
 }
 
 static void check_second_page(struct tr *t, struct tr_insn *i);
@@ -95,7 +123,7 @@ one(struct tr *t, struct tr_insn *i)
 		if (t->fl == FL_saved && i->live != 0)
 			tr_flags_restore(t, S0);
 		t->fl = FL_native;
-		t->fpu_checked = false;
+		t->fpu_checked = 0;
 	}
 	if (i->label || !keeps_held(t, i))
 		t->held = 0;
@@ -107,8 +135,8 @@ one(struct tr *t, struct tr_insn *i)
 	tr_group_checks(t, (unsigned)(i - t->i));
 	if ((t->mode & BM_counted) && i->kind != TK_interp)
 		count(t);
-	if ((i->kind == TK_plain || i->kind == TK_verbatim) && (insn_info[i->in.id].flags & FPU_FLAGS) && !t->fpu_checked)
-		fpu_check(t, i);
+	if ((i->kind == TK_plain || i->kind == TK_verbatim) && (insn_info[i->in.id].flags & FPU_FLAGS))
+		fpu_checks(t, i);
 	switch (i->kind) {
 	case TK_nothing:
 		break;
@@ -215,7 +243,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
 	t->ncold = t->nfix = 0;
 	t->narrow = narrow;
 	t->held = 0;
-	t->fpu_checked = false;
+	t->fpu_checked = 0;
 	t->e = (struct emit){ .p = bt->free, .to_rx = bt->code.rx - bt->code.rw };
 	tr_hold(bt, pg);
 	t->bytes = mem_get(bt->c->mem, pg->gpa, PAGE_SIZE);
