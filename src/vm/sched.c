@@ -2,7 +2,8 @@
 /* vm/sched.c - the pool that runs many vCPUs on few threads.
  *
  * Lock order: a VM's lock, then the pool's. Neither is held while guest code runs. Time is ticks of
- * the host's TSC: a switch reads it once, and no other clock.
+ * the host's TSC: a switch reads it once, and no other clock but at the end of long slices, of which
+ * other processes may have had a part.
  */
 #include "vm/sched.h"
 
@@ -12,7 +13,8 @@
 #include <time.h>
 #include <x86intrin.h>
 
-enum { US_PER_MS = 1000, NS_PER_S = 1000000000, TICK_LEAST_US = 50 };
+enum { US_PER_MS = 1000, NS_PER_S = 1000000000, TICK_LEAST_US = 50,
+	LONG_US = 200 };
 /* Who had less than 1/IDLE_SHARE of a thread between two looks idles; and memory is given back when
  * it ran for TRIM_MS since the last time. */
 enum { LOOK_S = 5, IDLE_SHARE = 50, TRIM_MS = 100 };
@@ -23,6 +25,8 @@ struct worker {
 	struct vcpu *now;		/* what it runs, NULL: idle */
 	const struct vcpu *before;
 	uint64_t slice_end;		/* ticks; 0: its end has been asked for */
+	uint64_t cpu_seen;		/* the thread's CPU time when it was last asked for, in ticks */
+	uint64_t charged;		/* ticks of slices since then */
 };
 
 struct sched {
@@ -104,11 +108,39 @@ trim(struct vcpu *vc)
 		vc->engine->trim(&vc->cpu);
 }
 
+/* This thread's CPU time in ticks. */
+static uint64_t
+cpu_ticks(const struct sched *s)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000 * s->khz + (uint64_t)ts.tv_nsec * s->khz / (NS_PER_S / 1000);
+}
+
+/* How many of a slice's ticks this thread had. To ask is a system call: short slices are believed. */
+static uint64_t
+had(struct worker *w, uint64_t ticks)
+{
+	uint64_t now, used;
+
+	if (ticks < w->sched->khz * LONG_US / US_PER_MS) {
+		w->charged += ticks;
+		return ticks;
+	}
+	now = cpu_ticks(w->sched);
+	used = now - w->cpu_seen;
+	used = used > w->charged ? used - w->charged : 0;
+	w->cpu_seen = now;
+	w->charged = 0;
+	return used < ticks ? used : ticks;
+}
+
 /* From tick `from` on until it blocks or its time is over; *end: when that was. */
 static enum step
 run_slice(struct worker *w, struct vcpu *vc, uint64_t from, uint64_t *end)
 {
-	uint64_t over = from + w->sched->quantum;
+	uint64_t over = from + w->sched->quantum, ticks;
 	enum step step;
 
 	if (vc->trim)
@@ -119,8 +151,9 @@ run_slice(struct worker *w, struct vcpu *vc, uint64_t from, uint64_t *end)
 		step = vcpu_step(vc);
 		*end = __rdtsc();
 	} while (step == STEP_again && *end < over);
-	vc->ran += *end - from;
-	vc->spent += (*end - from) * SCHED_WEIGHT_ONE / vc->vm->weight;
+	ticks = had(w, *end - from);
+	vc->ran += ticks;
+	vc->spent += ticks * SCHED_WEIGHT_ONE / vc->vm->weight;
 	return step;
 }
 
@@ -134,6 +167,7 @@ worker_thread(void *arg)
 	enum step step;
 
 	prctl(PR_SET_NAME, "pool");
+	w->cpu_seen = cpu_ticks(s);
 	pthread_mutex_lock(&s->lock);
 	while ((vc = dequeue(s)) != NULL) {
 		s->switches += vc != w->before;

@@ -26,6 +26,7 @@ def prints(text):
 
 HALT = b"\xfa\xf4\xeb\xfd"                                  # cli; hlt; again
 SPIN = b"\xfa\xeb\xfe"                                      # cli; jmp to itself
+COUNT = b"\xfa\x31\xdb\x31\xc9" + b"\x83\xc3\x01\x83\xd1\x00\xeb\xf8"   # cli; ecx:ebx := 0; add 1 to it, again
 # in al, 3fd; test al, 1; jz; in al, 3f8; inc al; out 3f8; again
 ECHO = bytes.fromhex("66bafd03eca80174f7" "66baf803ecfec0ee" "ebed")
 RESET = out(0x64, 0xFE) + HALT
