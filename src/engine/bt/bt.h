@@ -254,6 +254,7 @@ static inline unsigned bt_target_index(const struct bt_state *bt, uint64_t rip)
 struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow);
 /* fpu.c */
 void bt_fpu_load(struct bt_state *bt, unsigned live);
+void bt_fpu_look(struct bt_state *bt);				/* cpu->fpu is current, whatever is live */
 void bt_fpu_gates(struct bt_state *bt, struct emit *e);
 void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
 /* light.c */

@@ -179,7 +179,8 @@ tr_exit_light(struct tr *t, struct tr_insn *i)
 void
 tr_interp(struct tr *t, struct tr_insn *i)
 {
-	bool light = (tr_is32(t) ? bt_is_light32(&i->in) : bt_is_light(&i->in)) && !is_policed(t->c, i->in.id) &&
+	bool known = insn_info[i->in.id].feature == CPUF_always || cpu_has(t->c->model, insn_info[i->in.id].feature);
+	bool light = known && (tr_is32(t) ? bt_is_light32(&i->in) : bt_is_light(&i->in)) && !is_policed(t->c, i->in.id) &&
 		!((t->mode & BM_counted) && (insn_info[i->in.id].flags & IF_string));
 	uint32_t id;
 

@@ -32,6 +32,16 @@ save(struct fpu_state *f, unsigned live)
 		__asm__ volatile(EACH_REGISTER("vextractf128 $1, %%ymm\\n, \\n*16(%0)") "vzeroupper" : : "r"(f->ymmh) : "memory");
 }
 
+/* Upper halves stay there: saving clears them. */
+void
+bt_fpu_look(struct bt_state *bt)
+{
+	if (bt->fpu_live == 0)
+		return;
+	save(&bt->c->fpu, bt->fpu_live);
+	bt->fpu_live &= (uint8_t)~LIVE_avx;
+}
+
 /* An x87 that C code can use: no exception, an empty stack, its own control word. FNINIT takes longer. */
 static void
 host_x87(const struct fpu_state *f)

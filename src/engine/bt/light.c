@@ -9,6 +9,7 @@
 
 #include "cpu/segments.h"
 #include "cpu/sysreg.h"
+#include "cpu/xsave.h"
 
 enum { WORD = 8, STRING_SLICE = 1 << 20 };
 
@@ -316,6 +317,28 @@ verw(struct cpu *c, const struct insn *in)
 	return light_next(c, in, OK);
 }
 
+/* On cpu->fpu, whose x87 pointers the host's registers would lose: after a load the state stays there until it is used. */
+static enum light
+state_image(struct cpu *c, const struct insn *in)
+{
+	struct xsave_form f = { .compact = in->id == INSN_xsavec || in->id == INSN_xsaves,
+		.supervisor = in->id == INSN_xsaves || in->id == INSN_xrstors, .skips_initial = in->id != INSN_xsave, .wide = in->rex & 8 };
+	bool load = in->id == INSN_xrstor || in->id == INSN_xrstors;
+	uint64_t lin = address(c, in);
+	unsigned rfbm, size;
+
+	if (xsave_check(c, &f, &rfbm, &size) != OK)
+		return LIGHT_fault;
+	if (!canonical(lin) || !canonical(lin + size - 1))
+		return LIGHT_interp;
+	if (load) {
+		bt_fpu_unload(c->bt);
+		return light_next(c, in, cpu_xrstor(c, &f, rfbm, lin));
+	}
+	bt_fpu_look(c->bt);
+	return light_next(c, in, cpu_xsave(c, &f, rfbm, lin));
+}
+
 bool
 bt_is_light(const struct insn *in)
 {
@@ -325,6 +348,7 @@ bt_is_light(const struct insn *in)
 	case INSN_rdtsc: case INSN_rdtscp: case INSN_mov_to_cr: case INSN_mov_from_cr: case INSN_wrmsr: case INSN_rdmsr: case INSN_bt:
 	case INSN_bts: case INSN_btr: case INSN_btc: case INSN_movs: case INSN_stos: case INSN_swapgs: case INSN_syscall:
 	case INSN_sysret: case INSN_iret: case INSN_invlpg: case INSN_verw:
+	case INSN_xsave: case INSN_xsaveopt: case INSN_xsavec: case INSN_xsaves: case INSN_xrstor: case INSN_xrstors:
 		return true;
 	default:
 		return false;
@@ -355,6 +379,8 @@ bt_light(struct cpu *c, const struct insn *in)
 	case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc: return bit_op(c, in);
 	case INSN_movs: case INSN_stos: return string(c, in);
 	case INSN_verw: return verw(c, in);
+	case INSN_xsave: case INSN_xsaveopt: case INSN_xsavec: case INSN_xsaves: case INSN_xrstor: case INSN_xrstors:
+		return state_image(c, in);
 	case INSN_swapgs: return light_next(c, in, cpu_swapgs(c));
 	case INSN_syscall: return light_jumped(cpu_syscall(c, next));
 	case INSN_sysret: return c->cpl != 0 ? LIGHT_interp : light_jumped(cpu_sysret(c, in->osize));

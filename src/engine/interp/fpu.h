@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "cpu/cpuid.h"
+#include "cpu/xsave.h"
 #include "engine/interp/interp.h"
 
 struct fpu_op;
@@ -102,19 +103,7 @@ int MUST_CHECK fpu_mem_end(struct cpu *c, const struct fpu_op *op, struct fpu_me
 int MUST_CHECK fpu_read(struct cpu *c, uint64_t lin, void *to, unsigned size);
 int MUST_CHECK fpu_write(struct cpu *c, uint64_t lin, const void *from, unsigned size);
 
-/* x87 status: is an unmasked exception pending; make ES and B agree with that. */
-enum { FSW_exceptions = 0x3f, FSW_es = 0x80, FSW_b = 0x8000, FCW_reserved = 0x40, FCW_writable = 0x1f3f };
-static inline bool fpu_pending(const struct fpu_state *f) { return f->fsw & ~f->fcw & FSW_exceptions; }
-static inline void
-fpu_settle(struct fpu_state *f)
-{
-	f->fcw = (uint16_t)((f->fcw & FCW_writable) | FCW_reserved);
-	f->fsw = (uint16_t)(f->fsw & ~(FSW_es | FSW_b));
-	if (fpu_pending(f))
-		f->fsw |= FSW_es | FSW_b;
-}
-
-enum { MXCSR_flags = 0x3f, MXCSR_masks = 0x1f80, MXCSR_reset = 0x1f80, MXCSR_writable = 0xffff,
+enum { MXCSR_flags = 0x3f, MXCSR_masks = 0x1f80,
 	MXCSR_ftz = 0x8000, MXCSR_pre = 0x07 /* IE DE ZE */, MXCSR_ue = 0x10, MXCSR_um = 0x800 };
 
 /* The ways to run a shape, as fpu_ops.c chooses them. */
