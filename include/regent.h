@@ -64,6 +64,8 @@ struct regent_config {
 	struct regent_pool *pool;	/* runs on its threads; NULL: on threads of its own. Closed before it */
 	unsigned weight;		/* on a pool: each vCPU's share, 1 to 1000; 0: 1 */
 	int control;			/* 1: a control socket of that name, while it is open (doc/control.md) */
+	const char *console;		/* "serial", or "virtio": a console that knows its window's size has stdin and stdout
+					   and the control socket, the serial port only its file; NULL: serial */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \
@@ -114,7 +116,9 @@ int regent_pause(struct regent_vm *vm);
 int regent_resume(struct regent_vm *vm);
 /* How many bytes of its memory the guest shall give back; *given (may be NULL): what it has given so far. */
 int regent_balloon(struct regent_vm *vm, uint64_t bytes, uint64_t *given);
-int regent_serial_send(struct regent_vm *vm, const void *bytes, size_t n);	/* bytes taken */
+int regent_serial_send(struct regent_vm *vm, const void *bytes, size_t n);	/* to the console; bytes taken */
+int regent_console_size(struct regent_vm *vm, unsigned columns, unsigned rows);	/* of the window; -REGENT_E_state: it is
+										   a serial port, which has none */
 
 /* What is printed on stderr: "debug", "io=debug,vm=info"; for all VMs of the process. */
 int regent_log(const char *spec);

@@ -105,6 +105,23 @@ post_kill(struct control_call *c)
 	reply_empty(c);
 }
 
+/* {"columns": 80, "rows": 24}: the window of who is attached. */
+static void
+put_console(struct control_call *c)
+{
+	json_int_t columns = json_integer_value(json_object_get(c->body, "columns"));
+	json_int_t rows = json_integer_value(json_object_get(c->body, "rows"));
+	bool fits = columns > 0 && columns <= UINT16_MAX && rows > 0 && rows <= UINT16_MAX;
+	int err = fits ? regent_console_size(c->v, (unsigned)columns, (unsigned)rows) : -REGENT_E_usage;
+
+	if (err == -REGENT_E_usage || json_object_size(c->body) != 2)
+		reply_fault(c, BAD_REQUEST, "the body must be {\"columns\": 80, \"rows\": 24}, each 1 to 65535");
+	else if (err != 0)
+		reply_fault(c, BAD_REQUEST, "its console is a serial port, which has no size; --console virtio has");
+	else
+		reply_empty(c);
+}
+
 /* ---- register policy and trace ---- */
 
 /* {"registers": "cr*,msr:*"}: what is recorded beside what the policy's rules name; "": no more. */
@@ -186,6 +203,7 @@ const struct control_route control_routes_own[] = {
 	{ "POST", "/regent/stop", post_stop },
 	{ "POST", "/regent/kill", post_kill },
 	{ "GET", "/regent/console", control_console },
+	{ "PUT", "/regent/console", put_console },
 	{ "GET", "/regent/trace", get_trace },
 	{ "PUT", "/regent/trace", put_trace },
 	{ "GET", "/regent/policy", get_policy },

@@ -86,64 +86,6 @@ regent_log_subsystem(unsigned n, const char **about)
 	return log_subsys_name(n, about);
 }
 
-/* ---- between serial port and board: the two sides of machine_config and serial_client ---- */
-
-static size_t
-board_write(void *ctx, const void *bytes, size_t n)
-{
-	struct regent_vm *v = ctx;
-
-	if (v->serial != NULL)
-		n = serial_write(v->serial, bytes, n);
-	if (v->tap != NULL)
-		tap_write(v->tap, bytes, n);
-	return n;
-}
-
-static void
-board_want_input(void *ctx)
-{
-	struct regent_vm *v = ctx;
-
-	if (v->serial != NULL)
-		serial_want_input(v->serial);
-}
-
-static size_t
-host_input(void *ctx, const void *bytes, size_t n)
-{
-	return machine_serial_input(((struct regent_vm *)ctx)->vm, bytes, n);
-}
-
-static void
-host_room(void *ctx)
-{
-	machine_serial_ready(((struct regent_vm *)ctx)->vm);
-}
-
-static void
-host_leave(void *ctx)
-{
-	vm_request_end(((struct regent_vm *)ctx)->vm, VM_stopped);
-}
-
-static void
-host_failed(void *ctx, int error)
-{
-	struct regent_vm *v = ctx;
-
-	pthread_mutex_lock(&v->vm->lock);
-	if (v->failure == 0) {
-		v->failure = -REGENT_E_io;
-		snprintf(v->error, sizeof(v->error), "--serial: cannot write to %s: %s; %s",
-			 v->serial_name, strerror(error),
-			 error == ENOSPC ? "make room there or name another file"
-					 : "name something that can be written to");
-	}
-	vm_request_end(v->vm, VM_failed);
-	pthread_mutex_unlock(&v->vm->lock);
-}
-
 /* ---- opening ---- */
 
 struct vm *
@@ -194,6 +136,8 @@ config_check(const struct regent_config *cfg)
 		return regent_open_fail(REGENT_E_usage, "weight", "choose 1 to 1000; and no counted clock on a pool");
 	if (cfg->pool != NULL && cfg->serial == REGENT_SERIAL_stdio)
 		return regent_open_fail(REGENT_E_usage, "--serial", "machines of a pool share no terminal; choose file:FILE or null");
+	if (cfg->console != NULL && strcmp(cfg->console, "serial") != 0 && strcmp(cfg->console, "virtio") != 0)
+		return regent_open_fail(REGENT_E_usage, "--console", "is unknown; choose serial or virtio");
 	if (cfg->machine != NULL && strcmp(cfg->machine, "regent-1") != 0)
 		return regent_open_fail(REGENT_E_usage, "--machine",
 					"is unknown; there is regent-1");
@@ -250,69 +194,6 @@ engine_choose(const struct regent_config *cfg, const struct engine **engine, cha
 	return 0;
 }
 
-/* The descriptors of the console. */
-static int
-console_fds(struct regent_vm *v, const struct regent_config *cfg, struct serial_config *s)
-{
-	*s = (struct serial_config) { .in_fd = -1, .out_fd = -1 };
-	switch (cfg->serial) {
-	case REGENT_SERIAL_null:
-		return 0;
-	case REGENT_SERIAL_stdio:
-		s->in_fd = STDIN_FILENO;
-		s->out_fd = STDOUT_FILENO;
-		snprintf(v->serial_name, sizeof(v->serial_name), "standard output");
-		v->terminal = terminal_open(STDIN_FILENO);
-		s->keys = v->terminal != NULL;
-		return 0;
-	case REGENT_SERIAL_fd:
-		s->in_fd = cfg->serial_in;
-		s->out_fd = cfg->serial_out;
-		if (cfg->sandbox) {		/* which closes what was inherited */
-			fcntl(s->in_fd, F_SETFD, FD_CLOEXEC);
-			fcntl(s->out_fd, F_SETFD, FD_CLOEXEC);
-		}
-		snprintf(v->serial_name, sizeof(v->serial_name), "descriptor %d", cfg->serial_out);
-		return 0;
-	case REGENT_SERIAL_file:
-		break;
-	}
-	if (cfg->serial_path == NULL || cfg->serial_path[0] == '\0')
-		return regent_open_fail(REGENT_E_usage, "--serial", "names no file");
-	snprintf(v->serial_name, sizeof(v->serial_name), "%s", cfg->serial_path);
-	v->serial_file =
-	    open(cfg->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | (v->pool != NULL ? O_NONBLOCK : 0),
-		 0666);
-	if (v->serial_file < 0) {
-		snprintf(open_error, sizeof(open_error),
-			 "--serial: cannot open %s: %s; name a file that you may write",
-			 cfg->serial_path, strerror(errno));
-		return -REGENT_E_io;
-	}
-	s->out_fd = v->serial_file;
-	return 0;
-}
-
-static int
-console_open(struct regent_vm *v, const struct regent_config *cfg)
-{
-	struct serial_client client = { .input = host_input, .room = host_room, .leave = host_leave,
-		.failed = host_failed, .ctx = v };
-	struct serial_config s;
-	int rc;
-
-	if ((rc = console_fds(v, cfg, &s)) != 0)
-		return rc;
-	s.hub = cfg->serial == REGENT_SERIAL_file ? pool_hub(v->pool) : NULL;
-	if (cfg->control && (v->tap = tap_open()) == NULL)
-		return regent_open_fail(REGENT_E_memory, "--name", "no memory for its console");
-	if (v->tap != NULL)
-		tap_set_input(v->tap, host_input, v);
-	if ((s.in_fd >= 0 || s.out_fd >= 0) && (v->serial = serial_open(&s, &client)) == NULL)
-		return regent_open_fail(REGENT_E_memory, "--serial", "no memory for its buffers");
-	return 0;
-}
-
 static int
 machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct engine *engine,
 	     struct policy *policy)
@@ -330,17 +211,14 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 		.debug_exit_port = cfg->debug_exit_port > 0 ? cfg->debug_exit_port : 0 };
 	struct cpu_model probe;
 	char err[ERROR_MAX - 64] = "", lost[512];
+	int rc;
 
 	if (cpu_model_make(&probe, cfg->cpu, engine->software, err, sizeof(err), lost,
 			   sizeof(lost)) != 0) {
 		policy_free(policy);
 		return regent_open_fail(REGENT_E_usage, "--cpu", err);
 	}
-	if (v->serial != NULL || v->tap != NULL) {
-		mc.serial.write = board_write;
-		mc.serial.want_input = board_want_input;
-		mc.serial.ctx = v;
-	}
+	console_board(v, &mc);
 	if ((v->vm = vm_open(&vc, err, sizeof(err))) == NULL)
 		return strncmp(err, "engine ", 7) == 0 ? regent_open_fail(REGENT_E_engine, "--engine", err)
 		       : regent_open_fail(REGENT_E_memory, "--memory, --cpus", err);
@@ -348,7 +226,9 @@ machine_open(struct regent_vm *v, const struct regent_config *cfg, const struct 
 		LOG(cpu, warn, "this host lacks what the CPU model has: %s", v->vm->lost);
 	if (machine_build(v->vm, &mc, err, sizeof(err)) != 0)
 		return regent_open_fail(REGENT_E_host, "--machine", err);
-	return devices_open(v->vm, cfg, open_error, sizeof(open_error));
+	if ((rc = devices_open(v->vm, cfg, open_error, sizeof(open_error))) != 0)
+		return rc;
+	return console_attach(v);
 }
 
 /* What the image says is made part of the configuration; append is room for the command line. */
@@ -363,7 +243,8 @@ image_use(struct regent_config *cfg, struct image_boot *b, char *append, size_t 
 	cfg->kernel = b->kernel;
 	if (cfg->initrd == NULL && b->initrd[0] != '\0')
 		cfg->initrd = b->initrd;
-	snprintf(append, size, "root=%s ro console=ttyS0 %s", b->root, cfg->append != NULL ? cfg->append : "");
+	/* The last one is the console; the one before has the time before its driver is there. */
+	snprintf(append, size, "root=%s ro console=ttyS0 %s%s", b->root, console_is_virtio(cfg) ? "console=hvc0 " : "", cfg->append != NULL ? cfg->append : "");
 	cfg->append = append;
 	return 0;
 }
@@ -457,13 +338,12 @@ open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct e
 		policy_free(policy);
 		return regent_open_fail(REGENT_E_memory, "regent", "no memory for a machine");
 	}
-	v->serial_file = -1;
 	v->engine = engine->name;
 	snprintf(v->choice, sizeof(v->choice), "%s", choice);
 	v->gdb_where = cfg->gdb != NULL ? strdup(cfg->gdb) : NULL;
 	v->pool = cfg->pool;
 	v->weight = cfg->weight == 0 ? 1 : cfg->weight;
-	if ((rc = console_open(v, cfg)) != 0 || (rc = tools_open(v, cfg)) != 0) {
+	if ((rc = console_open_host(v, cfg)) != 0 || (rc = tools_open(v, cfg)) != 0) {
 		policy_free(policy);
 		regent_close(v);
 		return rc;
@@ -557,32 +437,13 @@ regent_start(struct regent_vm *v)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &v->start);
 	v->started = true;
-	if (v->serial != NULL && serial_start(v->serial) != 0)
+	if (console_start(v) != 0)
 		return start_fail(v, REGENT_E_host, "cannot start the threads of the serial port");
 	if (v->sandboxed)
 		return start_closed(v);
 	if (v->pool != NULL ? pool_start(v->pool, v) != 0 : vm_start(v->vm) != 0)
 		return start_fail(v, REGENT_E_host, NULL);
 	return 0;
-}
-
-/* The console's last bytes go out, the window becomes the user's again. */
-static void
-console_close(struct regent_vm *v)
-{
-	if (v->tap != NULL) {
-		tap_set_input(v->tap, NULL, NULL);
-		tap_end(v->tap);
-		tap_unref(v->tap);
-		v->tap = NULL;
-	}
-	serial_close(v->serial);
-	v->serial = NULL;
-	terminal_close(v->terminal);
-	v->terminal = NULL;
-	if (v->serial_file >= 0 && close(v->serial_file) != 0 && v->failure == 0)
-		host_failed(v, errno);
-	v->serial_file = -1;
 }
 
 enum regent_end
@@ -597,7 +458,7 @@ regent_wait(struct regent_vm *v)
 	gdb_close(v->gdb);
 	v->gdb = NULL;
 	/* The board may not call a serial port that is gone: nothing runs any more. */
-	console_close(v);
+	console_close_host(v);
 	if (v->failure != 0)
 		return REGENT_END_failed;
 	if (end == VM_failed)
@@ -621,7 +482,7 @@ regent_close(struct regent_vm *v)
 	gdb_close(v->gdb);
 	pool_forget(v->pool, v);
 	vm_close(v->vm);
-	console_close(v);
+	console_close_host(v);
 	code_log_close(&v->code_log);
 	free(v->gdb_where);
 	free(v);
@@ -688,12 +549,6 @@ regent_balloon(struct regent_vm *v, uint64_t bytes, uint64_t *given)
 		*given = balloon_size(b);
 	pthread_mutex_unlock(&v->vm->lock);
 	return 0;
-}
-
-int
-regent_serial_send(struct regent_vm *v, const void *bytes, size_t n)
-{
-	return (int)machine_serial_input(v->vm, bytes, n > INT32_MAX ? INT32_MAX : n);
 }
 
 int

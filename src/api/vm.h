@@ -14,15 +14,22 @@
 
 enum { ERROR_MAX = 512, PATH_SHOWN = 256 };
 
+/* A port of the guest's that carries characters, and where they go. */
+struct line {
+	struct regent_vm *v;
+	struct serial *serial;		/* owned; NULL: none */
+	int file;			/* owned; -1: none */
+	char name[PATH_SHOWN];		/* for error lines */
+};
+
 struct regent_vm {
 	struct vm *vm;			/* owned */
-	struct serial *serial;		/* owned; NULL: none */
+	struct line com1, hvc;		/* the console is the virtio one when there is one */
+	struct virtio *hvc_dev;		/* vm's; NULL: none */
 	struct terminal *terminal;	/* owned; NULL: none */
 	struct gdb *gdb;		/* owned; NULL: none */
 	struct tap *tap;		/* owned: its console for who attaches; NULL: none */
 	struct control *control;	/* owned: its control socket; NULL: none */
-	int serial_file;		/* owned; -1: none */
-	char serial_name[PATH_SHOWN];	/* for error lines */
 	char *gdb_where;		/* owned */
 	struct code_log code_log;
 	const char *engine;
@@ -38,3 +45,12 @@ struct regent_vm {
 	int failure;			/* -REGENT_E_*, under vm->lock once started */
 	char error[ERROR_MAX];
 };
+
+/* api/console.c: COM1 and the virtio console, and what of the host they lead to. Each 0, or a negative REGENT_E_*. */
+struct machine_config;
+bool console_is_virtio(const struct regent_config *cfg);
+int console_open_host(struct regent_vm *v, const struct regent_config *cfg);
+void console_board(struct regent_vm *v, struct machine_config *mc);	/* COM1's end on the board */
+int console_attach(struct regent_vm *v);	/* the device, when there is one */
+int console_start(struct regent_vm *v);		/* -1: no threads */
+void console_close_host(struct regent_vm *v);	/* the last bytes go out, the window becomes the user's again */

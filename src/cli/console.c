@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -14,16 +15,18 @@
 const char help_console[] =
     "  regent console NAME\n\n"
     "Shows the last that the guest printed and what it prints from now on; keys go to the guest.\n"
-    "Ctrl-A x detaches (the machine runs on), Ctrl-A a sends Ctrl-A, Ctrl-A h helps.\n";
+    "The guest of --console virtio is told this window's size. Ctrl-A x detaches (the machine runs on), Ctrl-A a sends Ctrl-A, Ctrl-A h helps.\n";
 
 enum { KEY_PREFIX = 1, PIECE = 4096 };
 static const char keys[] = "\r\nCtrl-A x  detach: the machine runs on\r\nCtrl-A a  send Ctrl-A to the guest\r\n"
 	"Ctrl-A h  this help\r\n";
 
-static volatile sig_atomic_t leave_now;
+static volatile sig_atomic_t leave_now, resized = 1;
 
 struct console {
+	const char *name;
 	int fd;
+	sigset_t mask;			/* while it waits: every signal is let in then, and only then */
 	bool raw, prefix;
 	struct termios saved;
 };
@@ -31,18 +34,26 @@ struct console {
 static void
 on_signal(int sig)
 {
-	leave_now = sig;
+	if (sig == SIGWINCH)
+		resized = 1;
+	else
+		leave_now = sig;
 }
 
 static void
 terminal_take(struct console *c)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH };
 	struct termios raw;
+	sigset_t set;
 
-	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+	sigemptyset(&set);
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
 		sigaction(signals[i], &sa, NULL);
+		sigaddset(&set, signals[i]);
+	}
+	sigprocmask(SIG_BLOCK, &set, &c->mask);
 	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &c->saved) != 0)
 		return;
 	raw = c->saved;
@@ -126,6 +137,22 @@ pass_output(struct console *c)
 	return put(STDOUT_FILENO, buf, (size_t)n);
 }
 
+/* A serial port has no use for it: that it refuses is fine. */
+static void
+size_tell(const struct console *c)
+{
+	struct client_reply rep;
+	struct winsize w;
+	char body[64];
+
+	resized = 0;
+	if (!c->raw || ioctl(STDIN_FILENO, TIOCGWINSZ, &w) != 0 || w.ws_col == 0)
+		return;
+	snprintf(body, sizeof(body), "{\"columns\": %u, \"rows\": %u}", w.ws_col, w.ws_row);
+	rep = client_try(c->name, "PUT", "/regent/console", body);
+	json_decref(rep.body);
+}
+
 /* Until the machine or the user leaves. true: the user did. */
 static bool
 attend(struct console *c)
@@ -136,7 +163,9 @@ attend(struct console *c)
 		struct pollfd pfd[2] = { { .fd = c->fd, .events = POLLIN },
 			{ .fd = typing ? STDIN_FILENO : -1, .events = POLLIN } };
 
-		if (poll(pfd, 2, -1) < 0)
+		if (resized)
+			size_tell(c);
+		if (ppoll(pfd, 2, NULL, &c->mask) < 0)
 			continue;
 		if (pfd[0].revents != 0 && !pass_output(c))
 			return false;
@@ -157,6 +186,7 @@ cli_console(int argc, char **argv)
 		return cli_fail(STATUS_usage, "name one machine; see `regent console --help`");
 	if ((c.fd = client_upgrade(argv[1], "/regent/console", &status)) < 0)
 		return status;
+	c.name = argv[1];
 	terminal_take(&c);
 	if (c.raw)
 		fprintf(stderr, "attached to %s; Ctrl-A x detaches\r\n", argv[1]);

@@ -19,6 +19,7 @@ enum option_id {
 	OPT_cpu,
 	OPT_machine,
 	OPT_serial,
+	OPT_console,
 	OPT_debug_exit,
 	OPT_test_device,
 	OPT_gdb,
@@ -58,6 +59,7 @@ static const struct option options[] = {
 	{ "cpu",         required_argument, NULL, OPT_cpu         },
 	{ "machine",     required_argument, NULL, OPT_machine     },
 	{ "serial",      required_argument, NULL, OPT_serial      },
+	{ "console",     required_argument, NULL, OPT_console     },
 	{ "debug-exit",  required_argument, NULL, OPT_debug_exit  },
 	{ "test-device", no_argument,       NULL, OPT_test_device },
 	{ "gdb",         required_argument, NULL, OPT_gdb         },
@@ -209,6 +211,9 @@ parse_option(struct options *q, int c)
 		return 0;
 	case OPT_serial:
 		return parse_serial(cfg, optarg);
+	case OPT_console:
+		cfg->console = optarg;
+		return 0;
 	case OPT_debug_exit:
 		rc = parse_sized("--debug-exit", &val, false, "0xf4");
 		if (rc == 0 && (val == 0 || val > UINT16_MAX))

@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 /* Fits a screen of 24 lines (tests/boot/run-badinput): the manual page has each option at length. */
 const char help_run[] =
@@ -23,11 +25,11 @@ const char help_run[] =
     "  --vsock PATH[,cid=N] --rng --balloon    sockets, entropy, free memory that is given back\n"
     "  --name NAME                  for `regent ps` and others\n"
     "  --serial WHERE               stdio (Ctrl-A x leaves, Ctrl-A h helps), file:FILE or null\n"
+    "  --console virtio             the window is hvc0 and the guest knows its size; serial by default\n"
     "  --policy POLICY --policy-rule 'RULE'    who may do what to which register; `regent policy list`\n"
     "  --trace-regs NAMES           'cr*,msr:*,idtr' to stderr, or --trace-file FILE --trace-format json\n"
     "  --gdb WHERE                  wait for a debugger at unix:PATH or tcp:127.0.0.1:PORT\n"
-    "  --debug-exit PORT --test-device    for test guests: a byte v ends with status (v << 1) | 1\n"
-    "  --stats[=json] --trace blocks[=FILE] --perf-map --bt-cache SIZE    look into the engine\n"
+    "  --debug-exit PORT --test-device --stats[=json] --trace blocks[=FILE] --perf-map --bt-cache SIZE\n"
     "  --no-sandbox                 let the monitor keep its rights while the guest runs\n"
     "  -v SUBSYSTEM=LEVEL           log to stderr: off, error, warn, info, debug\n"
     "\nExit status: 0 powered off, 2 wrong usage or input, 3 reset or panic, 4 the monitor failed\n";
@@ -40,6 +42,16 @@ static _Atomic bool run_is_over;
 
 enum { SIGNAL_OVER = SIGUSR1 };		/* to ourselves: run_is_over */
 
+/* A console that is told of it shows the guest the window's size. */
+static void
+window_tell(struct regent_vm *vm)
+{
+	struct winsize w;
+
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &w) == 0)
+		regent_console_size(vm, w.ws_col, w.ws_row);
+}
+
 static void *
 signal_thread(void *vm)
 {
@@ -48,9 +60,14 @@ signal_thread(void *vm)
 
 	signals_of_end(&set);
 	sigaddset(&set, SIGNAL_OVER);
+	sigaddset(&set, SIGWINCH);
 	for (;;) {
 		if (sigwait(&set, &sig) != 0)
 			continue;
+		if (sig == SIGWINCH) {
+			window_tell(vm);
+			continue;
+		}
 		if (sig != SIGNAL_OVER)
 			break;
 		if (run_is_over)
@@ -100,6 +117,7 @@ run_machine(struct regent_vm *vm, const struct options *q, struct trace_writer *
 
 	if ((status = trace_writer_start(trace, vm, q)) != STATUS_ok)
 		return status;
+	window_tell(vm);
 	waiting = pthread_create(&waiter, NULL, signal_thread, vm) == 0;
 
 	if ((err = regent_start(vm)) != 0)
@@ -132,6 +150,7 @@ cli_run(int argc, char **argv)
 	q.cfg.control = q.cfg.name != NULL;
 	signals_of_end(&set);
 	sigaddset(&set, SIGNAL_OVER);
+	sigaddset(&set, SIGWINCH);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if ((status = trace_writer_open(&trace, &q)) != 0)
 		return status;

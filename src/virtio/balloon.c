@@ -57,13 +57,15 @@ balloon_notified(struct virtio *v, unsigned queue)
 {
 	struct balloon *b = (struct balloon *)v;
 
-	while (virtio_take(v, queue, &b->c)) {
-		if (queue == INFLATE)
-			inflate(b);
-		else if (queue == REPORT && (v->features & F_REPORTING) != 0)
-			report(b);
-		vq_give(&v->vq[queue], b->c.id, b->c.slots, 0);
-	}
+	do
+		while (virtio_take(v, queue, &b->c)) {
+			if (queue == INFLATE)
+				inflate(b);
+			else if (queue == REPORT && (v->features & F_REPORTING) != 0)
+				report(b);
+			vq_give(&v->vq[queue], b->c.id, b->c.slots, 0);
+		}
+	while (virtio_more(v, queue));
 	virtio_signal(v, queue);
 }
 

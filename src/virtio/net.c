@@ -83,8 +83,7 @@ send_all(struct net *n)
 		vq_listen(q, false);
 		while (room && virtio_take(&n->v, TX, &n->tx))
 			room = send_one(n);
-		vq_listen(q, true);
-	} while (room && virtio_running(&n->v) && pci_may_dma(&n->v.f) && vq_any(q));
+	} while (virtio_more(&n->v, TX) && room);
 	virtio_signal(&n->v, TX);
 }
 

@@ -32,8 +32,10 @@ rng_notified(struct virtio *v, unsigned queue)
 {
 	struct rng *r = (struct rng *)v;
 
-	while (virtio_take(v, queue, &r->c))
-		vq_give(&v->vq[queue], r->c.id, r->c.slots, fill(r));
+	do
+		while (virtio_take(v, queue, &r->c))
+			vq_give(&v->vq[queue], r->c.id, r->c.slots, fill(r));
+	while (virtio_more(v, queue));
 	virtio_signal(v, queue);
 }
 

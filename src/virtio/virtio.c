@@ -115,6 +115,13 @@ virtio_take(struct virtio *v, unsigned queue, struct chain *c)
 	return false;
 }
 
+bool
+virtio_more(struct virtio *v, unsigned queue)
+{
+	vq_listen(&v->vq[queue], true);
+	return virtio_running(v) && pci_may_dma(&v->f) && vq_any(&v->vq[queue]);
+}
+
 static void
 queues_start(struct virtio *v)
 {

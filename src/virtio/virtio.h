@@ -84,6 +84,8 @@ int virtio_attach(struct virtio *v, struct dev *pci, unsigned slot, uint64_t *wi
 bool virtio_running(const struct virtio *v);	/* between DRIVER_OK and trouble or reset */
 /* vq_take, with the device broken when the buffer is bad: false then, and when there is none. */
 bool virtio_take(struct virtio *v, unsigned queue, struct chain *c);
+/* Behind the last virtio_take: the driver shall notify of what comes next. true: something has come already. */
+bool virtio_more(struct virtio *v, unsigned queue);
 /* Interrupts when the driver wants it. */
 void virtio_signal(struct virtio *v, unsigned queue);
 void virtio_broken(struct virtio *v, const char *why);	/* needs a reset; says so */

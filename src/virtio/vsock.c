@@ -65,8 +65,7 @@ send_all(struct vsock *s)
 		vq_listen(q, false);
 		while (room && virtio_take(&s->v, TX, &s->tx))
 			room = send_one(s);
-		vq_listen(q, true);
-	} while (room && virtio_running(&s->v) && pci_may_dma(&s->v.f) && vq_any(q));
+	} while (virtio_more(&s->v, TX) && room);
 	virtio_signal(&s->v, TX);
 }
 

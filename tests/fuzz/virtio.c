@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/fuzz/virtio.c - libFuzzer target: a driver that writes anything anywhere, against disk, network, vsock and entropy.
+/* tests/fuzz/virtio.c - libFuzzer target: a driver that writes anything anywhere, against disk, network, vsock, console and entropy.
  *
  * The first byte chooses the device and the ring's kind; half of what is left becomes the rings and buffers, the rest
  * is steps of four bytes: notify, reset, a register, a descriptor, configuration space, the disk's answer, a frame.
  */
 #include "unit/virtio/rig.h"
+#include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/vsock.h"
 #include <fcntl.h>
@@ -12,16 +13,17 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { STEP = 4, KINDS = 4, NET = 3 /* or vsock, in its place */, KIND_vsock = 4, RINGS = 0x4000, AREA = DESC_AT };
+enum { STEP = 4, KINDS = 5, NET = 3 /* or another, in its place */, KIND_vsock = 4, KIND_console = 5, RINGS = 0x4000, AREA = DESC_AT };
 
 static int pair[2];
-static bool vsock;
+static bool vsock, console;
+static struct virtio *third;	/* in slot NET */
 
 static void
 setup(unsigned slot, unsigned how)
 {
 	uint64_t features = (uint64_t)1 << 32 | (how & 4 ? (uint64_t)1 << 34 : 0) | (how & 8 ? 1ull << 29 : 0) |
-	    (how & 16 ? 1ull << 28 : 0) | (slot == NET && !vsock ? 0x18003 : slot == 1 ? 0x6600 : 0);
+	    (how & 16 ? 1ull << 28 : 0) | (slot == NET && console ? 1 : slot == NET && !vsock ? 0x18003 : slot == 1 ? 0x6600 : 0);
 	unsigned size = how & 32 ? 8 : how & 64 ? 256 : 4;
 
 	driver_begin(slot, features);
@@ -30,14 +32,24 @@ setup(unsigned slot, unsigned how)
 	reg_put(slot, 0x14, 1, 15);
 }
 
-/* The network or vsock, on a socket whose other end is ours. */
-static struct virtio *
-on_wire(void)
+static size_t
+host_write(void *ctx, const void *bytes, size_t n)
 {
+	(void)ctx, (void)bytes;
+	return n % 3 == 0 ? n / 2 : n;
+}
+
+/* The console, or the network or vsock on a socket whose other end is ours. */
+static struct virtio *
+open_third(void)
+{
+	struct console_host host = { host_write, NULL, NULL };
 	static const uint8_t mac[NET_MAC] = { 2 };
 	struct wire *w;
 	char err[64];
 
+	if (console)
+		return console_open(&fake_vm, "console0", &host);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0 || (w = wire_open_fd(pair[0], err, sizeof(err))) == NULL)
 		return NULL;
 	return vsock ? vsock_open(&fake_vm, "vsock0", w, 3) : net_open(&fake_vm, "net0", w, mac, 1500);
@@ -81,7 +93,11 @@ step(unsigned slot, unsigned how, const uint8_t *p)
 		setup(slot, p[2] | how);
 		break;
 	case 11:
-		if (slot == NET) {
+		if (console) {
+			console_input(third, p, p[1] & 3);
+			console_ready(third);
+			console_size(third, p[2], p[3]);
+		} else if (slot == NET) {
 			static char frame[2048];
 
 			send(pair[1], frame, p[2] * 8u + 1, MSG_DONTWAIT);
@@ -105,12 +121,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	how = data[0];
 	slot = 1 + how % KINDS;
 	vsock = slot == KIND_vsock;
-	slot = vsock ? NET : slot;
+	console = slot == KIND_console;
+	slot = vsock || console ? NET : slot;
 	rig_open();
 	if (slot == NET) {
-		struct virtio *v = on_wire();
-
-		if (v == NULL || machine_attach(&fake_vm, v) != 0)
+		third = open_third();
+		if (third == NULL || machine_attach(&fake_vm, third) != 0)
 			__builtin_trap();
 	}
 	setup(slot, how);
@@ -121,7 +137,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	while (disk_step())
 		;
 	rig_close();
-	if (slot == NET)
+	if (slot == NET && !console)
 		close(pair[1]);
 	return 0;
 }
