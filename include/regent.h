@@ -59,7 +59,8 @@ struct regent_config {
 	const char *const *policies;	/* shipped profiles or files, in order; NULL-terminated; NULL: "default" */
 	const char *const *policy_rules;	/* single rules above them; NULL-terminated; NULL: none */
 	int sandbox;			/* 1: regent_open and regent_start close this process off for good: no files by
-					   name, no sockets, no programs; descriptors that are not close-on-exec are closed */
+					   name, no sockets, no programs; descriptors that are not close-on-exec are closed.
+					   On a pool: when the first of its machines is started; open all before */
 	const char *irqchip;		/* "kernel", "board": whose interrupt controllers and PIT (engine kvm); NULL: auto */
 	struct regent_pool *pool;	/* runs on its threads; NULL: on threads of its own. Closed before it */
 	unsigned weight;		/* on a pool: each vCPU's share, 1 to 1000; 0: 1 */

@@ -2,6 +2,7 @@
 /* api/control.c - a machine's control socket: its name, and which function answers which request. */
 #include "api/control_parts.h"
 
+#include "control/cleaner.h"
 #include "control/socket.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@ enum { OK_200 = 200, NO_CONTENT = 204, BAD_REQUEST = 400, NOT_FOUND = 404, NOT_A
 /* One server for all machines of the process. */
 static pthread_mutex_t server_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct http *server;
+static struct cleaner *cleaner;		/* when one of them is to be in a sandbox */
 static unsigned server_users;
 
 static struct http *
@@ -38,9 +40,26 @@ server_put(void)
 	if (--server_users == 0) {
 		http_close(server);
 		consoles_close();
+		cleaner_close(cleaner);
 		server = NULL;
+		cleaner = NULL;
 	}
 	pthread_mutex_unlock(&server_lock);
+}
+
+/* Holding the server. */
+static struct cleaner *
+cleaner_get(void)
+{
+	char dir[CONTROL_PATH_MAX], err[ERROR_MAX];
+	struct cleaner *c;
+
+	pthread_mutex_lock(&server_lock);
+	if (cleaner == NULL && control_dir(dir, false, err, sizeof(err)) == 0)
+		cleaner = cleaner_open(dir);
+	c = cleaner;
+	pthread_mutex_unlock(&server_lock);
+	return c;
 }
 
 /* ---- replies ---- */
@@ -135,8 +154,6 @@ copy(const char *s)
 static void
 control_free(struct control *k)
 {
-	if (k->cleaner >= 0)
-		close(k->cleaner);
 	free(k->name);
 	free(k->kernel);
 	free(k->initrd);
@@ -158,8 +175,6 @@ control_open(struct regent_vm *v, const struct regent_config *cfg)
 		return regent_open_fail(REGENT_E_usage, "--name", err);
 	json_object_seed(0);		/* opens a file: now, before the sandbox */
 	k = calloc(1, sizeof(*k));
-	if (k != NULL)
-		k->cleaner = cfg->sandbox ? control_cleaner(path) : -1;
 	if (k == NULL || (k->http = server_get()) == NULL) {
 		free(k);
 		unlink(path);
@@ -173,6 +188,8 @@ control_open(struct regent_vm *v, const struct regent_config *cfg)
 	k->append = copy(cfg->append);
 	k->cpu = copy(cfg->cpu);
 	v->control = k;
+	if (cfg->sandbox && (k->cleaner = cleaner_get()) != NULL)
+		cleaner_note(k->cleaner, k->name);
 	if (http_listen(k->http, fd, path, on_request, k) == 0)
 		return 0;
 	return regent_open_fail(REGENT_E_host, "--name", strerror(errno));
@@ -187,6 +204,8 @@ control_close(struct regent_vm *v)
 		return;
 	v->control = NULL;
 	http_unlisten(k->http, k);
+	if (k->cleaner != NULL)
+		cleaner_remove(k->cleaner, k->name);
 	if (v->tap != NULL)
 		tap_end(v->tap);	/* who is attached to the console leaves */
 	server_put();

@@ -8,7 +8,7 @@
 struct control {
 	struct regent_vm *v;		/* borrowed */
 	struct http *http;		/* one for the process, shared */
-	int cleaner;			/* owned; -1: none */
+	struct cleaner *cleaner;	/* one for the process, shared; NULL: the socket is removed by ourselves */
 	char *name, *kernel, *initrd, *append, *cpu;	/* owned; NULL: not given */
 };
 

@@ -5,8 +5,11 @@
 #include "api/vm.h"
 #include "host/serial_hub.h"
 #include "vm/sched.h"
+#include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct regent_pool {
 	struct sched *sched;		/* owned */
@@ -15,6 +18,8 @@ struct regent_pool {
 	pthread_cond_t changed;
 	struct regent_vm *ended, **last;	/* not yet told by regent_pool_wait, in order */
 	unsigned live;			/* started, and not yet told */
+	struct sandbox_config sandbox;	/* of all machines that want one; roles 0: none does */
+	bool closed_off;
 };
 
 static unsigned
@@ -103,10 +108,38 @@ note_ended(void *ctx)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* Threads share memory: what one machine needs all may do. */
+void
+pool_sandbox(struct regent_pool *p, const struct sandbox_config *of)
+{
+	p->sandbox.roles |= of->roles;
+}
+
+/* Before the first machine runs. The pool's threads begin in between: some rights are each thread's own. */
+static int
+close_off(struct regent_pool *p)
+{
+	if (p->closed_off || p->sandbox.roles == 0)
+		return 0;
+	sandbox_prepare(&p->sandbox);
+	if (sched_begin(p->sched) != 0)
+		return -1;
+	p->closed_off = sandbox_close(&p->sandbox) == 0;
+	return p->closed_off ? 0 : -1;
+}
+
 int
 pool_start(struct regent_pool *p, struct regent_vm *v)
 {
 	int err;
+
+	pthread_mutex_lock(&p->lock);
+	err = close_off(p);
+	pthread_mutex_unlock(&p->lock);
+	if (err != 0) {
+		snprintf(v->error, sizeof(v->error), "sandbox: %s; choose --no-sandbox to go without", strerror(errno));
+		return -REGENT_E_host;
+	}
 
 	v->vm->off_pool = note_ended;
 	v->vm->off_pool_ctx = v;

@@ -318,12 +318,26 @@ sandbox_begin(struct regent_vm *v, const struct regent_config *cfg)
 		(strcmp(v->engine, "kvm") == 0 ? SANDBOX_kvm : 0) | (v->control != NULL ? SANDBOX_control : 0);
 	s->socket_path = unix_socket ? v->gdb_where + 5 : NULL;
 	s->keep_net = v->gdb_where != NULL && !unix_socket;
-	sandbox_prepare(s);
+	if (v->pool != NULL)
+		pool_sandbox(v->pool, s);
+	else
+		sandbox_prepare(s);
+}
+
+/* Listens, and has the machine wait for the debugger. */
+static int
+debugger_open(struct regent_vm *v, char *err, size_t size)
+{
+	if (v->gdb_where == NULL || v->gdb != NULL)
+		return 0;
+	v->gdb = gdb_open(v->vm, v->gdb_where, err, size);
+	return v->gdb == NULL ? -REGENT_E_usage : 0;
 }
 
 static int
 open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct engine *engine, const char *choice)
 {
+	char err[ERROR_MAX - 16];
 	struct policy *policy;
 	struct regent_vm *v;
 	int rc;
@@ -354,6 +368,10 @@ open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct e
 		return rc;
 	}
 	sandbox_begin(v, cfg);
+	if (v->sandboxed && v->pool != NULL && debugger_open(v, err, sizeof(err)) != 0) {	/* later it could not listen */
+		regent_close(v);
+		return regent_open_line(REGENT_E_usage, err);
+	}
 	*vm = v;
 	return 0;
 }
@@ -430,8 +448,7 @@ regent_start(struct regent_vm *v)
 
 	if (v->started)
 		return -REGENT_E_state;
-	if (v->gdb_where != NULL &&
-	    (v->gdb = gdb_open(v->vm, v->gdb_where, err, sizeof(err))) == NULL) {
+	if (debugger_open(v, err, sizeof(err)) != 0) {
 		snprintf(v->error, sizeof(v->error), "%s", err);
 		return start_fail(v, REGENT_E_usage, NULL);
 	}
@@ -439,7 +456,7 @@ regent_start(struct regent_vm *v)
 	v->started = true;
 	if (console_start(v) != 0)
 		return start_fail(v, REGENT_E_host, "cannot start the threads of the serial port");
-	if (v->sandboxed)
+	if (v->sandboxed && v->pool == NULL)
 		return start_closed(v);
 	if (v->pool != NULL ? pool_start(v->pool, v) != 0 : vm_start(v->vm) != 0)
 		return start_fail(v, REGENT_E_host, NULL);

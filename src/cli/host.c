@@ -15,13 +15,14 @@
 #include <unistd.h>
 
 const char help_host[] =
-    "  regent host [--quiet] FILE\n\n"
+    "  regent host [--quiet] [--no-sandbox] FILE\n\n"
     "FILE is JSON: {\"vms\": [{\"name\": \"a\", \"kernel\": \"...\", \"memory\": \"128M\", \"weight\": 1}, ...]}\n"
     "  a machine's keys are the options of `regent run`, and\n"
     "    weight      its share of the threads, 1 to 1000; 1 by default\n"
     "  threads       of the pool; one per processor by default\n"
     "  quantum       milliseconds that a machine runs while others wait; 4 by default\n"
     "Without \"serial\" a machine's console is reached by `regent console NAME` only.\n"
+    "  --no-sandbox  let the process keep its rights while guests run\n"
     "It ends when all machines have ended. `regent ps`, `top`, `kill` and others act on them by name.\n"
     "\nExit status: 0 all powered off or were stopped, 2 wrong usage or unreadable input, 3 a guest reset\n"
     "or panicked, 4 the monitor failed for one.\n";
@@ -33,7 +34,7 @@ struct host {
 	struct regent_pool *pool;
 	struct regent_vm **vms;		/* in the file's order; NULL: ended */
 	pthread_mutex_t lock;		/* vms[], for the signal thread */
-	bool quiet, leaving;
+	bool quiet, no_sandbox, leaving;
 	volatile sig_atomic_t signal;
 };
 
@@ -74,12 +75,10 @@ static void *
 signal_thread(void *arg)
 {
 	struct host *h = arg;
-	sigset_t set;
-	int sig;
+	int sig = signals_wait(0);
 
-	signals_of_end(&set);
-	while (sigwait(&set, &sig) != 0)
-		;
+	if (sig == 0)
+		return NULL;
 	h->signal = sig;
 	stop_all(h);
 	return NULL;
@@ -120,6 +119,7 @@ open_all(struct host *h)
 
 		progress(h, "opening", i);
 		vm->q.cfg.pool = h->pool;
+		vm->q.cfg.sandbox = !h->no_sandbox;
 		if ((err = regent_open(&h->vms[i], &vm->q.cfg)) != 0) {
 			cli_error_where(host_file_where(&h->file, vm, regent_open_error()));
 			err = cli_fail(cli_status(err), "%s: %s", vm->q.cfg.name, regent_open_error());
@@ -216,10 +216,8 @@ host_run(struct host *h)
 		ended = wait_all(h);
 		status = status != 0 ? status : ended;
 	}
-	if (waiting) {
-		pthread_cancel(waiter);
-		pthread_join(waiter, NULL);
-	}
+	if (waiting)
+		signals_over(waiter);
 	for (unsigned i = 0; i < h->file.nvms; i++)
 		regent_close(h->vms[i]);
 	return status;
@@ -228,15 +226,19 @@ host_run(struct host *h)
 static int
 parse(struct host *h, int argc, char **argv)
 {
-	static const struct option options[] = { { "quiet", no_argument, NULL, 'q' }, { NULL, 0, NULL, 0 } };
+	static const struct option options[] = { { "quiet", no_argument, NULL, 'q' }, { "no-sandbox", no_argument, NULL, 'S' },
+		{ NULL, 0, NULL, 0 } };
 	int c;
 
 	opterr = 0;
 	optind = 1;
 	while ((c = getopt_long(argc, argv, ":q", options, NULL)) != -1) {
-		if (c != 'q')
+		if (c == 'q')
+			h->quiet = true;
+		else if (c == 'S')
+			h->no_sandbox = true;
+		else
 			return cli_bad_option("host", c, argv);
-		h->quiet = true;
 	}
 	if (argc - optind != 1)
 		return cli_fail(STATUS_usage, "name one host file; see `regent host --help`");
@@ -247,12 +249,10 @@ int
 cli_host(int argc, char **argv)
 {
 	struct host h = { .lock = PTHREAD_MUTEX_INITIALIZER };
-	sigset_t set;
 	int status;
 
 	if ((status = parse(&h, argc, argv)) == 0) {
-		signals_of_end(&set);
-		pthread_sigmask(SIG_BLOCK, &set, NULL);
+		signals_block(0);
 		raise_file_limit();
 		tame_malloc();
 		h.vms = calloc(h.file.nvms, sizeof(*h.vms));

@@ -38,9 +38,6 @@ const char help_run[] =
  */
 
 static volatile sig_atomic_t signal_seen;
-static _Atomic bool run_is_over;
-
-enum { SIGNAL_OVER = SIGUSR1 };		/* to ourselves: run_is_over */
 
 /* A console that is told of it shows the guest the window's size. */
 static void
@@ -55,24 +52,14 @@ window_tell(struct regent_vm *vm)
 static void *
 signal_thread(void *vm)
 {
-	sigset_t set;
-	int sig;
+	int sig = signals_wait(SIGWINCH);
 
-	signals_of_end(&set);
-	sigaddset(&set, SIGNAL_OVER);
-	sigaddset(&set, SIGWINCH);
-	for (;;) {
-		if (sigwait(&set, &sig) != 0)
-			continue;
-		if (sig == SIGWINCH) {
-			window_tell(vm);
-			continue;
-		}
-		if (sig != SIGNAL_OVER)
-			break;
-		if (run_is_over)
-			return NULL;
+	while (sig == SIGWINCH) {
+		window_tell(vm);
+		sig = signals_wait(SIGWINCH);
 	}
+	if (sig == 0)
+		return NULL;
 	signal_seen = sig;
 	regent_stop(vm);
 	return NULL;
@@ -124,11 +111,8 @@ run_machine(struct regent_vm *vm, const struct options *q, struct trace_writer *
 		status = cli_fail(cli_status(err), "%s", regent_error(vm));
 	else
 		end = regent_wait(vm), status = status_of_end(vm, end);
-	if (waiting) {
-		run_is_over = true;
-		pthread_kill(waiter, SIGNAL_OVER);
-		pthread_join(waiter, NULL);
-	}
+	if (waiting)
+		signals_over(waiter);
 	if ((err = trace_writer_finish(trace)) != STATUS_ok && status == STATUS_ok)
 		status = err;
 	if (q->stats != STATS_none)
@@ -142,16 +126,12 @@ cli_run(int argc, char **argv)
 	struct options q = OPTIONS_INIT;
 	struct trace_writer *trace;
 	struct regent_vm *vm;
-	sigset_t set;
 	int err, status;
 
 	if ((status = options_parse(&q, "run", argc, argv)) != 0)
 		return status;
 	q.cfg.control = q.cfg.name != NULL;
-	signals_of_end(&set);
-	sigaddset(&set, SIGNAL_OVER);
-	sigaddset(&set, SIGWINCH);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signals_block(SIGWINCH);
 	if ((status = trace_writer_open(&trace, &q)) != 0)
 		return status;
 	q.cfg.sandbox = !q.no_sandbox;

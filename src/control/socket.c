@@ -8,15 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { BACKLOG = 128, DIR_MODE = 0700, SOCKET_MODE = 0600, ANYBODY_ELSE = 077 };
-const char control_suffix[] = ".sock";
+const char control_suffix[] = ".sock", control_lock[] = "/.lock";
 
 bool
 control_name_ok(const char *name)
@@ -115,7 +113,7 @@ lock_names(const char *path)
 	char file[CONTROL_PATH_MAX + 8];
 	int fd;
 
-	snprintf(file, sizeof(file), "%.*s/.lock", (int)(strrchr(path, '/') - path), path);
+	snprintf(file, sizeof(file), "%.*s%s", (int)(strrchr(path, '/') - path), path, control_lock);
 	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, SOCKET_MODE);
 	if (fd >= 0 && flock(fd, LOCK_EX) != 0) {
 		close(fd);
@@ -171,47 +169,4 @@ control_claim(char path[CONTROL_PATH_MAX], const char *name, char *err, size_t s
 		snprintf(err, size, "%s: cannot listen there: %s", path, strerror(errno));
 	close(names);
 	return fd;
-}
-
-/* Child: async-signal-safe calls only, the parent may have threads. */
-static void
-cleaner_run(const char *path, int pipe_fd)
-{
-	static const int signals[] = { SIGINT, SIGQUIT, SIGHUP, SIGTERM };
-	ssize_t n;
-	char byte;
-	int fd;
-
-	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		signal(signals[i], SIG_IGN);
-	dup2(pipe_fd, 0);
-	close_range(1, ~0u, 0);
-	do {
-		n = read(0, &byte, 1);
-	} while (n < 0 && errno == EINTR);
-	if ((fd = control_connect(path)) < 0)	/* else another has the name by now */
-		unlink(path);
-	_exit(0);
-}
-
-int
-control_cleaner(const char *path)
-{
-	int p[2];
-	pid_t pid;
-
-	if (pipe2(p, O_CLOEXEC) != 0)
-		return -1;
-	pid = fork();
-	if (pid == 0 && fork() != 0)	/* nobody's child: it need not be waited for */
-		_exit(0);
-	if (pid == 0) {
-		close(p[1]);
-		cleaner_run(path, p[0]);
-	}
-	close(p[0]);
-	if (pid > 0)
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	return p[1];
 }

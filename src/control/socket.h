@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 enum { CONTROL_NAME_MAX = 63, CONTROL_PATH_MAX = 108 /* sun_path */ };
-extern const char control_suffix[];		/* ".sock" */
+extern const char control_suffix[], control_lock[];		/* ".sock", "/.lock" */
 
 /* Letters, digits, '.', '_' and '-', the first a letter or digit. */
 bool control_name_ok(const char *name);
@@ -19,6 +19,3 @@ int control_path(char path[CONTROL_PATH_MAX], const char *name, bool make, char 
 int control_claim(char path[CONTROL_PATH_MAX], const char *name, char *err, size_t size);
 /* A connection to NAME's socket. The descriptor; -1: nobody answers there. */
 int control_connect(const char *path);
-/* A small process that removes the socket when this one is gone, whose sandbox will not let it. Returns a
- * descriptor to be kept open until then, or -1. */
-int control_cleaner(const char *path);

@@ -12,6 +12,8 @@
 #include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/landlock.h>
+#include <limits.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -254,6 +256,14 @@ no_files(const struct sandbox_config *cfg)
 	close(ruleset);
 }
 
+/* Before glibc gives back the end of a thread's heap it reads a file of /proc. Large blocks are mappings of their own. */
+static void
+tame_malloc(void)
+{
+	malloc_trim(0);
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+}
+
 void
 sandbox_prepare(const struct sandbox_config *cfg)
 {
@@ -261,6 +271,7 @@ sandbox_prepare(const struct sandbox_config *cfg)
 		LOG(sandbox, info, "a sanitizer build: no sandbox");
 		return;
 	}
+	tame_malloc();
 	close_inherited();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		LOG(sandbox, warn, "no_new_privs is not to be had: %s", strerror(errno));

@@ -82,6 +82,7 @@ region_open(struct mem *m, struct region *r, gpa_t base, uint64_t size)
 	}
 	/* A core dump shall not hold the guest's memory. */
 	madvise(r->host, size, MADV_DONTDUMP);
+	madvise(r->host, size, MADV_DONTFORK);		/* helpers have no business with it, nor shall they keep it */
 	m->fd_size += size;
 	return 0;
 }

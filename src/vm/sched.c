@@ -41,8 +41,9 @@ struct sched {
 	uint64_t khz;			/* ticks per ms */
 	uint64_t switches;
 	bool quit;
-	struct service *service;	/* owned */
-	unsigned workers;
+	struct service *service;	/* owned; NULL: not begun */
+	bool ticking;
+	unsigned threads, workers;	/* wanted, and there */
 	struct worker worker[SCHED_THREADS_MAX];
 	pthread_t ticker;
 };
@@ -308,22 +309,28 @@ sched_open(unsigned threads, unsigned quantum_us)
 	vm_cond_init(&s->crowd);
 	s->khz = clock_host_khz();
 	s->quantum = s->khz * quantum_us / US_PER_MS;
-	if ((s->service = service_open()) == NULL ||
-	    pthread_create(&s->ticker, NULL, ticker_thread, s) != 0) {
-		sched_free(s);
-		return NULL;
-	}
-	for (; s->workers < threads && s->workers < SCHED_THREADS_MAX; s->workers++) {
+	s->threads = threads < SCHED_THREADS_MAX ? threads : SCHED_THREADS_MAX;
+	return s;
+}
+
+int
+sched_begin(struct sched *s)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->service == NULL)
+		s->service = service_open();
+	if (!s->ticking)
+		s->ticking = pthread_create(&s->ticker, NULL, ticker_thread, s) == 0;
+	while (s->service != NULL && s->ticking && s->workers < s->threads) {
 		struct worker *w = &s->worker[s->workers];
 
 		w->sched = s;
 		if (pthread_create(&w->thread, NULL, worker_thread, w) != 0)
 			break;
+		s->workers++;
 	}
-	if (s->workers > 0)
-		return s;
-	sched_close(s);
-	return NULL;
+	pthread_mutex_unlock(&s->lock);
+	return s->workers > 0 ? 0 : -1;
 }
 
 void
@@ -336,7 +343,8 @@ sched_close(struct sched *s)
 	pthread_cond_broadcast(&s->work);
 	pthread_cond_broadcast(&s->crowd);
 	pthread_mutex_unlock(&s->lock);
-	pthread_join(s->ticker, NULL);
+	if (s->ticking)
+		pthread_join(s->ticker, NULL);
 	for (unsigned i = 0; i < s->workers; i++)
 		pthread_join(s->worker[i].thread, NULL);
 	sched_free(s);
@@ -345,9 +353,11 @@ sched_close(struct sched *s)
 int
 sched_start(struct sched *s, struct vm *vm, unsigned weight)
 {
-	int err = vm_start_clock(vm, s->service);
+	int err;
 
-	if (err != 0)
+	if (sched_begin(s) != 0)
+		return vm_fail(vm, -1, "cannot start the pool's threads");
+	if ((err = vm_start_clock(vm, s->service)) != 0)
 		return err;
 	vm->weight = weight;
 	pthread_mutex_lock(&vm->lock);

@@ -13,8 +13,9 @@ struct sched;
 
 enum { SCHED_QUANTUM_US = 4000, SCHED_WEIGHT_MAX = 1000, SCHED_THREADS_MAX = 64 };
 
-/* threads: at least 1. NULL: out of memory or threads. */
+/* threads: at least 1. NULL: out of memory. */
 struct sched *sched_open(unsigned threads, unsigned quantum_us);
+int sched_begin(struct sched *s);		/* its threads are there; sched_start does it as well. 0, or -1 */
 void sched_close(struct sched *s);		/* after vm_wait of every VM on it */
 
 /* Start the VM here instead of on threads of its own (vm_start). weight: 1 to SCHED_WEIGHT_MAX. */
