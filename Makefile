@@ -40,14 +40,17 @@ all: packages-run
 # Programs that do for the monitor what it shall not be able to.
 HELPERS := $B/regent-net $B/regent-share $B/regent-vsock $B/regent-boot $B/image-debian
 $B/regent: | $(HELPERS)
-$B/regent-net: $B/src/helper/net.o
-	$(CC) $(CFLAGS) -o $@ $^ -lslirp
-$B/regent-share: $B/src/helper/share.o
-	$(CC) $(CFLAGS) -o $@ $^
-$B/regent-vsock: $B/src/helper/vsock.o
-	$(CC) $(CFLAGS) -o $@ $^
-$B/regent-boot: $B/src/helper/boot.o
-	$(CC) $(CFLAGS) -o $@ $^ -lext2fs -lcom_err
+HELPERS_C := net share vsock boot
+LIBS_net := -lslirp
+LIBS_boot := -lext2fs -lcom_err
+NET_PARTS := $B/src/helper/resolver.o
+$B/regent-net $B/tests/system/try/regent-net: $(NET_PARTS)
+$(HELPERS_C:%=$B/regent-%): $B/regent-%: $B/src/helper/%.o $B/src/helper/confine.o
+	$(CC) $(CFLAGS) -o $@ $^ $(LIBS_$*) -lseccomp
+# The same, that try what they must not once they are confined (tests/system/run-confine).
+$(HELPERS_C:%=$B/tests/system/try/regent-%): $B/tests/system/try/regent-%: $B/src/helper/%.o $B/src/helper/confine.o $B/tests/system/try.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Wl,--wrap=confine -o $@ $^ $(LIBS_$*) -lseccomp
 $B/image-debian: guest/image-debian
 	install -m 755 $< $@
 
@@ -128,7 +131,7 @@ check-leak: packages
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent $B/tests/leak/leak
 	@LEAK=full tests/leak/run-leak
 
-test: $B/regent $(TESTS)
+test: $B/regent $(TESTS) $(HELPERS_C:%=$B/tests/system/try/regent-%)
 	@B=$B $(SLOW_$(MODE)) tools/check $(filter-out $B/tests/leak/%,$(TESTS))
 
 clean:

@@ -7,6 +7,7 @@
  * given up what it could before it looks at files, and not in the monitor. The answer on FD is "ok ROOT", with two
  * memory files by SCM_RIGHTS (kernel, initrd; only one when there is no initrd), or the line that says why not.
  */
+#include "helper/confine.h"
 #include <errno.h>
 #include <ext2fs/ext2fs.h>
 #include <fcntl.h>
@@ -17,14 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { SECTOR = 512, MBR_SLOTS = 4, MBR_TABLE = 446, MBR_ENTRY = 16, MBR_TYPE = 4, MBR_START = 8, TYPE_GPT = 0xee,
 	TYPE_LINUX = 0x83, GPT_ENTRIES_MAX = 128, PARTS_MAX = MBR_SLOTS + GPT_ENTRIES_MAX, NAME_MAX_ = 255,
-	NOBODY = 65534, SECONDS_MAX = 60, STATUS_failed = 1 };
+	NOBODY = 65534, SECONDS_MAX = 60, MEMORY_MAX = 512 << 20, STATUS_failed = 1 };
 static const uint64_t FILE_MAX_ = 1ull << 29;
 
 struct found {
@@ -188,18 +188,20 @@ answer(int fd, ext2_filsys fs, const int *files, unsigned n)
 	return sendmsg(fd, &m, MSG_NOSIGNAL) < 0 ? STATUS_failed : 0;
 }
 
-static void
+/* Before anything of the image is understood. */
+static int
 drop_rights(void)
 {
-	struct rlimit no_core = { 0, 0 }, time = { SECONDS_MAX, SECONDS_MAX }, size = { FILE_MAX_, FILE_MAX_ };
+	struct confine c = { .who = CONFINE_boot, .own_user = true, .dir = -1, .memory = MEMORY_MAX };
+	bool rooted;
+	struct rlimit time = { SECONDS_MAX, SECONDS_MAX }, size = { FILE_MAX_, FILE_MAX_ };
 
-	setrlimit(RLIMIT_CORE, &no_core);
 	setrlimit(RLIMIT_CPU, &time);	/* a file system that goes round in circles */
 	setrlimit(RLIMIT_FSIZE, &size);
 	if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 ||
 	    setresuid(NOBODY, NOBODY, NOBODY) != 0))
-		return;
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		return -1;
+	return confine(&c, &rooted);
 }
 
 int
@@ -208,6 +210,7 @@ main(int argc, char **argv)
 	uint64_t offset[1 + PARTS_MAX];
 	ext2_ino_t kernel, initrd;
 	ext2_filsys fs = NULL;
+	char name[12];
 	unsigned count;
 	int fd, image, files[2];
 
@@ -218,20 +221,22 @@ main(int argc, char **argv)
 	fd = atoi(argv[1]);
 	if ((image = open(argv[2], O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0)
 		return refuse(fd, "%s; name a raw disk image", strerror(errno));
+	if (drop_rights() != 0)
+		return refuse(fd, "cannot be looked into safely here: %s", strerror(errno));
+	snprintf(name, sizeof(name), "%d", image);
 	count = parts(image, offset);
 	for (unsigned i = 0; i < count; i++) {
 		char options[40];
 
 		snprintf(options, sizeof(options), "offset=%llu", (unsigned long long)offset[i]);
 		/* 64BITS: what mke2fs makes today. Nothing is written. */
-		if (ext2fs_open2(argv[2], options, EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP,
-		    0, 0, unix_io_manager, &fs) != 0)
+		if (ext2fs_open2(name, options, EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP,
+		    0, 0, unixfd_io_manager, &fs) != 0)
 			continue;
 		if (find(fs, &kernel, &initrd))
 			break;
 		ext2fs_close_free(&fs);
 	}
-	drop_rights();
 	if (fs == NULL)
 		return refuse(fd, "has no kernel in an ext2, ext3 or ext4 file system (/vmlinuz or /boot/vmlinuz-*); use --kernel");
 	if ((files[0] = copy(fs, kernel, "kernel")) < 0)

@@ -6,7 +6,10 @@
  * FD is a SOCK_SEQPACKET socket to the monitor: a message is a virtio_net_hdr (12 bytes) and an Ethernet frame. The
  * first message from here is "ok", or the line that says why not. libslirp does the rest: it is NAT, DHCP and DNS
  * (10.0.2.2 is the host, 10.0.2.3 the name server, 10.0.2.15 the guest). The process ends with the socket.
+ * Once the ports are bound it can talk to the network and do nothing else (confine.def).
  */
+#include "helper/confine.h"
+#include "helper/resolver.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <grp.h>
@@ -18,13 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { HEADER = 12, FRAME_MAX = 65550, POLLS_MAX = 4096, NOBODY = 65534, FRAMES_A_TURN = 64, STATUS_failed = 1 };
+enum { HEADER = 12, FRAME_MAX = 65550, POLLS_MAX = 4096, NOBODY = 65534, FRAMES_A_TURN = 64, STATUS_failed = 1,
+	MEMORY_MAX = 512 << 20 };
 
 struct net {
 	Slirp *slirp;
@@ -241,15 +244,11 @@ forward(struct net *t, const char *given)
 
 /* Nothing of root is needed once the ports are bound. */
 static void
-drop_rights(void)
+drop_root(void)
 {
-	struct rlimit no_core = { 0, 0 };
-
-	setrlimit(RLIMIT_CORE, &no_core);
 	if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 ||
 	    setresuid(NOBODY, NOBODY, NOBODY) != 0))
 		fprintf(stderr, "regent-net: stays root: %s\n", strerror(errno));
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 int
@@ -260,7 +259,9 @@ main(int argc, char **argv)
 		.vdhcp_start.s_addr = inet_addr("10.0.2.15"), .vnameserver.s_addr = inet_addr("10.0.2.3") };
 	static struct pollfd polls[POLLS_MAX];
 	struct net t = { .poll = polls, .room = POLLS_MAX };
+	struct confine c = { .who = CONFINE_net, .own_user = true, .dir = -1, .files = POLLS_MAX, .memory = MEMORY_MAX };
 	char line[256];
+	bool rooted;
 
 	if (argc < 3) {
 		fprintf(stderr, "regent-net is for the monitor to start; see --net in `regent run --help`\n");
@@ -282,8 +283,11 @@ main(int argc, char **argv)
 		slirp_cleanup(t.slirp);
 		return STATUS_failed;
 	}
-	drop_rights();
-	if (say(&t, "ok"))
+	drop_root();
+	resolver_start();
+	if (confine(&c, &rooted) != 0)
+		say(&t, "regent-net: this host's kernel does not take its seccomp filter");
+	else if (say(&t, "ok"))
 		run(&t);
 	slirp_cleanup(t.slirp);
 	return 0;

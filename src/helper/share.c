@@ -8,9 +8,11 @@
  * without following any link (openat2), so no name, symlink or rename leads out of DIR. With the rights to do so the
  * process locks itself into DIR as well.
  */
+#include "helper/confine.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/fuse.h>
 #include <linux/openat2.h>
 #include <signal.h>
@@ -29,7 +31,9 @@
 #include <unistd.h>
 
 enum { NODES_MAX = 1 << 16, FILES_MAX = 1 << 12, HASH = 1 << 12, PAGES_MAX = 15, WRITE_MAX = PAGES_MAX * 4096, NAME_LIMIT = 255,
-	MESSAGE_MAX = 65536, TTL_S = 1, STATUS_failed = 1 };
+	MESSAGE_MAX = 65536, TTL_S = 1, STATUS_failed = 1, MEMORY_MAX = 256 << 20 };
+/* What of root acting for all users of the guest takes: no device nodes, nothing beside files. */
+#define KEPT ((uint64_t)1 << CAP_CHOWN | 1 << CAP_DAC_OVERRIDE | 1 << CAP_FOWNER | 1 << CAP_FSETID)
 
 struct node {			/* a file that the guest knows; its number is the index */
 	int fd;			/* O_PATH; -1: free */
@@ -688,9 +692,11 @@ int __lsan_is_turned_off(void) { return 1; }
 int
 main(int argc, char **argv)
 {
-	struct rlimit no_core = { 0, 0 }, files = { NODES_MAX, NODES_MAX };
+	struct rlimit files = { NODES_MAX, NODES_MAX };
+	struct confine c = { .who = CONFINE_share, .memory = MEMORY_MAX, .capabilities = KEPT };
 	struct stat st;
 	int fd, dir;
+	bool rooted;
 
 	if (argc != 4) {
 		fprintf(stderr, "regent-share is for the monitor to start; see --share in `regent run --help`\n");
@@ -701,7 +707,6 @@ main(int argc, char **argv)
 	is_root = geteuid() == 0;
 	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_NAME, "regent-share");
-	setrlimit(RLIMIT_CORE, &no_core);
 	if (setrlimit(RLIMIT_NOFILE, &files) != 0 && getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -715,7 +720,11 @@ main(int argc, char **argv)
 		return refuse(fd, argv[2], "no /proc here");
 	if (is_root && (fchdir(dir) != 0 || chroot(".") != 0))
 		return refuse(fd, argv[2], "cannot be made our root");
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	c.dir = dir;
+	c.dir_read_only = read_only;
+	c.proc_fd = proc_fd;
+	if (confine(&c, &rooted) != 0)
+		return refuse(fd, argv[2], "this host's kernel does not take its seccomp filter");
 	node[FUSE_ROOT_ID] = (struct node){ .fd = dir, .dev = st.st_dev, .ino = st.st_ino, .lookups = 1 };
 	node[0].fd = -1;
 	*bucket(st.st_dev, st.st_ino) = FUSE_ROOT_ID;

@@ -11,6 +11,7 @@
  * what we owe the guest is a set of flags per connection, not a queue; resets for connections that are none are a
  * short queue, and while it is full nothing more is taken from the guest.
  */
+#include "helper/confine.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_vsock.h>
@@ -22,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -30,6 +30,7 @@
 
 enum { CONNS_MAX = 256, CREDIT = 256 << 10, TELL = CREDIT / 4, DATA_MAX = 65536, HEADER = sizeof(struct virtio_vsock_hdr),
 	REPLIES_MAX = 256, TURN = 64, LINE = 32, HOST_CID = 2, FIRST_PORT = 1 << 30, STATUS_failed = 1, PORT_TEXT = 12,
+	FILES_MORE = 16, MEMORY_MAX = 256 << 20,
 	SHUT_both = VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND };
 
 enum state {
@@ -559,11 +560,30 @@ listen_at(const char *path)
 	return -1;
 }
 
+/* The directory of its sockets becomes all that there is, where the host lets it. */
+static int
+confine_vsock(struct vsock *s)
+{
+	const char *slash = strrchr(s->path, '/');
+	struct confine c = { .who = CONFINE_vsock, .own_user = true, .files = CONNS_MAX + FILES_MORE, .memory = MEMORY_MAX };
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	bool rooted;
+
+	snprintf(dir, sizeof(dir), "%.*s", slash == NULL ? 1 : slash == s->path ? 1 : (int)(slash - s->path),
+	    slash == NULL ? "." : s->path);
+	c.root = dir;
+	if ((c.dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0 || confine(&c, &rooted) != 0)
+		return -1;
+	close(c.dir);
+	if (rooted && slash != NULL)
+		s->path = slash + 1;
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	static struct vsock s = { .next_port = FIRST_PORT };
-	struct rlimit no_core = { 0, 0 };
 	char line[256];
 
 	if (argc != 4) {
@@ -577,8 +597,6 @@ main(int argc, char **argv)
 		s.conn[i].fd = -1;
 	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_NAME, "regent-vsock");
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	setrlimit(RLIMIT_CORE, &no_core);
 	umask(077);
 	if (strlen(s.path) + PORT_TEXT > sizeof(((struct sockaddr_un *)0)->sun_path))
 		errno = ENAMETOOLONG, s.listener = -1;
@@ -589,8 +607,12 @@ main(int argc, char **argv)
 		send(s.fd, line, strlen(line), MSG_NOSIGNAL);
 		return STATUS_failed;
 	}
-	if (send(s.fd, "ok", 2, MSG_NOSIGNAL) == 2)
+	if (confine_vsock(&s) != 0) {
+		snprintf(line, sizeof(line), "regent-vsock: this host's kernel does not take its seccomp filter");
+		send(s.fd, line, strlen(line), MSG_NOSIGNAL);
+	} else if (send(s.fd, "ok", 2, MSG_NOSIGNAL) == 2) {
 		run(&s);
+	}
 	unlink(s.path);
 	return 0;
 }

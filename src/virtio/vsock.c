@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RX = 0, TX = 1, QUEUES = 3 /* events: never any */, QUEUE_SIZE = 128, HEADER = sizeof(struct virtio_vsock_hdr) };
+enum { RX = 0, TX = 1, EVENT = 2, QUEUES = 3, QUEUE_SIZE = 128, HEADER = sizeof(struct virtio_vsock_hdr) };
 
 struct vsock {
 	struct virtio v;		/* first */
@@ -41,15 +41,36 @@ tell_reset(struct vsock *s)
 	return !s->reset_waits;
 }
 
+/* Nobody is there any more: who asks for a connection hears so at once, if he has room for it. */
+static void
+refuse(struct vsock *s)
+{
+	struct virtio_vsock_hdr h, no;
+
+	chain_read(&s->tx, 0, &h, sizeof(h));
+	if (h.op == VIRTIO_VSOCK_OP_RST || !virtio_take(&s->v, RX, &s->rx))
+		return;
+	no = (struct virtio_vsock_hdr){ .src_cid = h.dst_cid, .dst_cid = h.src_cid, .src_port = h.dst_port,
+		.dst_port = h.src_port, .type = h.type, .op = VIRTIO_VSOCK_OP_RST };
+	vq_give(&s->v.vq[RX], s->rx.id, s->rx.slots, (uint32_t)chain_write(&s->rx, s->v.vm->mem, 0, &no, sizeof(no)));
+	virtio_signal(&s->v, RX);
+}
+
 /* false: the wire is full. */
 static bool
 send_one(struct vsock *s)
 {
 	struct chain *c = &s->tx;
 
-	if (packet_fits(c) && wire_send(s->wire, c->iov, c->outs) == WIRE_full) {
+	switch (packet_fits(c) ? wire_send(s->wire, c->iov, c->outs) : WIRE_sent) {
+	case WIRE_full:
 		vq_untake(&s->v.vq[TX], c);
 		return false;
+	case WIRE_lost:
+		refuse(s);
+		break;
+	case WIRE_sent:
+		break;
 	}
 	vq_give(&s->v.vq[TX], c->id, c->slots, 0);
 	return true;
@@ -137,15 +158,29 @@ wire_message(void *ctx, const uint8_t *message, size_t len)
 	return done;
 }
 
+/* 5.10.6.7: all connections are over. */
+static void
+tell_transport_reset(struct vsock *s)
+{
+	const struct virtio_vsock_event e = { VIRTIO_VSOCK_EVENT_TRANSPORT_RESET };
+
+	if (!virtio_take(&s->v, EVENT, &s->rx))
+		return;
+	vq_give(&s->v.vq[EVENT], s->rx.id, s->rx.slots, (uint32_t)chain_write(&s->rx, s->v.vm->mem, 0, &e, sizeof(e)));
+	virtio_signal(&s->v, EVENT);
+}
+
 static void
 wire_gone(void *ctx)
 {
 	struct vsock *s = ctx;
 
-	LOG(dev, error, "%s: the process behind it is gone; the guest's sockets stay silent", s->v.dev.id);
+	LOG(dev, error, "%s: the process behind it is gone; the guest's sockets are reset", s->v.dev.id);
 	pthread_mutex_lock(&s->v.vm->lock);
-	if (virtio_running(&s->v))
+	if (virtio_running(&s->v)) {
+		tell_transport_reset(s);
 		send_all(s);
+	}
 	pthread_mutex_unlock(&s->v.vm->lock);
 }
 
