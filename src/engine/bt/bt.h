@@ -95,6 +95,18 @@ struct bt_exit {
 	uint8_t cross;			/* BX_light: enum bt_cross, CROSS__COUNT: neither */
 };
 
+/* What is known of an instruction by its first bytes; see forms.c. */
+enum { BT_FORMS = 2048 };
+struct bt_form {
+	uint64_t key, mask;		/* bytes */
+	uint32_t mode;
+	uint16_t maybe;			/* of struct tr_insn, as are kind and those below */
+	uint8_t kind;
+	bool imm_signed;
+	struct insn in;			/* .len 0: none */
+	struct insn_use use;
+};
+
 /* What leaving translated code means: an exit's index, or one of these. */
 enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
 
@@ -172,6 +184,7 @@ struct bt_state {
 	struct bt_block *blocks;
 	struct bt_exit *exits;
 	uint32_t *side;			/* struct rows: see SIDE_* */
+	struct bt_form *form;		/* BT_FORMS */
 	struct insn *light;		/* of BX_light exits: exit.patch is the index */
 	uint32_t npages, nblocks, nexits, nside, nlight;
 	_Atomic uint16_t *held;		/* by physical page, hashed: page instances with blocks; see holds_code */
@@ -213,7 +226,7 @@ enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 
 enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 1 << 17, EXITS_MAX = 1 << 18, SIDE_MAX = 1 << 20, LIGHT_MAX = 1 << 14,
 	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 1 << 16, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
 static_assert(BT_CODE_SIZE + PAGES_MAX * sizeof(struct bt_page) + BLOCKS_MAX * (sizeof(struct bt_block) + 4) +
-	EXITS_MAX * sizeof(struct bt_exit) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * 4 +
+	EXITS_MAX * sizeof(struct bt_exit) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * 4 + BT_FORMS * sizeof(struct bt_form) +
 	SITES_MAX * sizeof(struct bt_site) < 60 << 20, "code cache and tables, with a dozen contexts in use, stay below 64 MiB");
 
 static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }

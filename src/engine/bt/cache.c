@@ -65,6 +65,7 @@ bt_cache_open(struct bt_state *bt)
 	tables_size(bt);
 	bt->sites = low_map(bt->sites_max * sizeof(*bt->sites));
 	bt->ctx[0] = low_map(BT_CTX_BYTES(bt));
+	bt->form = array_open(BT_FORMS * sizeof(*bt->form));
 	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
@@ -72,7 +73,7 @@ bt_cache_open(struct bt_state *bt)
 	bt->block_in = array_open(in_bytes(bt));
 	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
-	    bt->light == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
+	    bt->light == NULL || bt->form == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_in == NULL || bt->block_chain == NULL)
 		return -1;
 	bt->nexits = LEFT__EXITS;
@@ -92,6 +93,7 @@ bt_cache_close(struct bt_state *bt)
 	low_unmap(bt->sites, bt->sites_max * sizeof(*bt->sites));
 	for (unsigned i = 0; i < BT_CTXS; i++)
 		low_unmap(bt->ctx[i], BT_CTX_BYTES(bt));
+	array_close(bt->form, BT_FORMS * sizeof(*bt->form));
 	array_close(bt->light, LIGHT_MAX * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
@@ -155,6 +157,7 @@ bt_trim(struct cpu *c)
 	give_back(bt->side, SIDE_MAX * sizeof(*bt->side));
 	give_back((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
 	give_back(bt->sites, bt->sites_max * sizeof(*bt->sites));
+	give_back(bt->form, BT_FORMS * sizeof(*bt->form));
 	give_back(bt->light, LIGHT_MAX * sizeof(*bt->light));
 	give_back(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	give_back(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));

@@ -194,6 +194,8 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 	i->off = (uint16_t)off;
 	i->raw = t->bytes + off;
 	i->cross = i->maybe = 0;
+	if (off <= PAGE_SIZE - 2 * E_COPY && tr_form_find(t, i))
+		return true;
 	if (insn_decode(t->bytes + off, PAGE_SIZE - off, tr_isa(t), &i->in) == 0) {
 		/* It goes on in the next page: tr_plan looks there, else the interpreter does. */
 		i->cross = CROSS_UNKNOWN;
@@ -207,6 +209,8 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 	if (i->in.id != INSN_invalid)
 		use_of(i);
 	i->kind = (uint8_t)kind_of(t, i);
+	if (off <= PAGE_SIZE - 2 * E_COPY && i->in.id != INSN_invalid)
+		tr_form_keep(t, i);
 	return true;
 }
 
@@ -298,17 +302,18 @@ index_of(const struct tr *t, uint64_t rip)
 static void
 find_targets(struct tr *t)
 {
+	struct tr_insn *i;
 	unsigned k;
 	int at;
 
-	for (k = 0; k < t->n; k++) {
-		t->i[k].target = -1;
-		if (!is_direct(&t->i[k]) || t->i[k].kind == TK_call)
+	for (k = 0; k < t->ndirect; k++) {
+		i = &t->i[t->direct[k]];
+		if (i->kind == TK_call)
 			continue;
-		at = index_of(t, tr_target(t, &t->i[k]));
-		if ((t->mode & BM_counted) && at <= (int)k)
+		at = index_of(t, tr_target(t, i));
+		if ((t->mode & BM_counted) && at <= (int)t->direct[k])
 			at = -1;
-		t->i[k].target = (int16_t)at;
+		i->target = (int16_t)at;
 		if (at >= 0)
 			t->i[at].label = true;
 	}
@@ -377,11 +382,12 @@ static void
 find_polls(struct tr *t)
 {
 	struct tr_insn *i;
-	unsigned k, j;
+	unsigned n, k, j;
 
-	for (k = 0; k < t->n; k++) {
+	for (n = 0; n < t->ndirect; n++) {
+		k = t->direct[n];
 		i = &t->i[k];
-		if (!is_direct(i) || i->kind == TK_call || tr_target(t, i) > tr_rip(t, i) || (t->mode & BM_counted) ||
+		if (i->kind == TK_call || tr_target(t, i) > tr_rip(t, i) || (t->mode & BM_counted) ||
 		    (tr_target(t, i) & PAGE_MASK) != t->pg->vpage)
 			continue;
 		for (j = k; (t->i[j].live != 0 || behind_sti(t, j)) && !t->i[j].label && j > 0; j--)
@@ -399,7 +405,7 @@ hold_shadows(struct tr *t)
 {
 	unsigned k;
 
-	for (k = 0; k < t->n; k++)
+	for (k = 0; t->sti && k < t->n; k++)
 		if (t->i[k].kind == TK_sti && (k + 1 >= t->n || t->i[k + 1].label || t->i[k + 1].kind == TK_interp))
 			t->i[k].kind = TK_interp;
 }
@@ -418,8 +424,11 @@ tr_plan(struct tr *t, unsigned start)
 	uint64_t reach = 0, target;	/* a jump of the block goes as far as here */
 	unsigned off = start, jumps = 0;
 	struct tr_insn *i;
+	bool direct;
 
 	t->falls = true;
+	t->sti = false;
+	t->ndirect = 0;
 	for (t->n = 0; t->n < TR_INSNS; ) {
 		i = &t->i[t->n];
 		i->label = i->poll = i->poll_late = false;
@@ -427,11 +436,16 @@ tr_plan(struct tr *t, unsigned start)
 			break;
 		if (i->cross == CROSS_UNKNOWN && !decode_straddling(t, off, i))
 			i->cross = 0;
+		i->target = -1;
+		t->sti |= i->kind == TK_sti;
+		direct = is_direct(i);
+		if (direct)
+			t->direct[t->ndirect++] = (uint16_t)t->n;
 		t->n++;
 		off += i->in.len;
 		if (off > PAGE_SIZE)
 			break;
-		target = is_direct(i) && i->kind != TK_call ? tr_target(t, i) : 0;
+		target = direct && i->kind != TK_call ? tr_target(t, i) : 0;
 		if ((target & PAGE_MASK) == t->pg->vpage && target > reach)
 			reach = target;
 		if (ends(i) && reach < t->pg->vpage + off) {

@@ -216,8 +216,10 @@ tr_share(struct tr *t)
 	unsigned k;
 
 	t->ngroups = 0;
-	for (k = 0; k < t->n; k++)
+	for (k = 0; k < t->n; k++) {
 		t->i[k].group = NO_GROUP;
+		t->i[k].checks = false;
+	}
 	if (t->narrow || (t->mode & BM_code32))
 		return;
 	collect(t);
@@ -226,5 +228,7 @@ tr_share(struct tr *t)
 		if ((t->i[g->at].live != 0 && !hoist(t, g) && g->members == 1) ||
 		    (g->members == 1 && t->i[g->at].group == (int)k) || tr_is_tired(t, g->at, true))
 			dissolve(t, k);
+		else
+			t->i[g->at].checks = true;
 	}
 }

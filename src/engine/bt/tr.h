@@ -24,6 +24,7 @@ struct tr_insn {
 	uint16_t maybe;			/* flags that it may write, or leave: in use.fl_write, not in use.fl_read */
 	uint8_t kind;
 	bool label;			/* a jump of this block goes here */
+	bool checks;			/* a group's check stands before it */
 	bool poll;			/* look at cpu->attention before it */
 	bool poll_late;			/* a backward branch that found no place for that */
 	int8_t group;			/* whose check is good for its access, or NO_GROUP */
@@ -72,7 +73,9 @@ struct tr {
 	uint32_t mode;
 	const uint8_t *bytes;		/* guest page */
 	uint8_t straddle[32];		/* the bytes of an instruction that ends in the next page */
-	unsigned n;
+	unsigned n, ndirect;
+	uint16_t direct[TR_INSNS];	/* instructions that are direct jumps and calls */
+	bool sti;			/* one of them is STI */
 	uint8_t *body_end;		/* where the cold part begins */
 	bool falls;			/* the last instruction runs on to the next address */
 	enum tr_flags fl;
@@ -88,6 +91,9 @@ struct tr {
 	struct { uint8_t *at; int16_t insn; } fix[TR_INSNS * 2];
 };
 
+/* what is known of an instruction: forms.c */
+bool tr_form_find(const struct tr *t, struct tr_insn *i);
+void tr_form_keep(const struct tr *t, const struct tr_insn *i);
 /* liveness and classification: plan.c */
 void tr_plan(struct tr *t, unsigned start);
 unsigned tr_kind_of_branch(const struct insn *in);
@@ -102,7 +108,7 @@ void tr_flags_for(struct tr *t, struct tr_insn *i, int tmp);
 struct cold *tr_cold(struct tr *t, unsigned kind, uint8_t *from);
 /* checks in common: share.c; near entries: near.c */
 void tr_share(struct tr *t);
-void tr_group_checks(struct tr *t, unsigned k);
+void tr_group_checks(struct tr *t, unsigned k);	/* when the instruction has .checks */
 struct rm tr_group_member(struct tr *t, const struct tr_insn *i, int32_t disp);
 struct bt_site *tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, uint32_t info);
 bool tr_is_tired(const struct tr *t, unsigned k, bool group);

@@ -132,7 +132,8 @@ one(struct tr *t, struct tr_insn *i)
 		tr_poll(t, i);
 	if (i->cross != 0)
 		check_second_page(t, i);
-	tr_group_checks(t, (unsigned)(i - t->i));
+	if (i->checks)
+		tr_group_checks(t, (unsigned)(i - t->i));
 	if ((t->mode & BM_counted) && i->kind != TK_interp)
 		count(t);
 	if ((i->kind == TK_plain || i->kind == TK_verbatim) && (insn_info[i->in.id].flags & FPU_FLAGS))
