@@ -60,6 +60,9 @@ int MUST_CHECK lin_rmw_system(struct cpu *c, uint64_t lin, unsigned size, lin_rm
 /* Flushes; allowed to drop more than asked. A page given to INVLPG; one PCID; everything but globals; everything. */
 void tlb_flush_page(struct cpu *c, uint64_t lin);
 void tlb_flush_all(struct cpu *c, bool globals);
+/* What was put aside for a PCID that is not the present one, or for any. pcid.c */
+void pcid_forget(struct cpu *c, uint64_t pcid);
+void pcid_forget_all(struct cpu *c);
 void tlb_flush_view(struct cpu *c, enum tlb_view view);
 
 /* Take away all write entries for the RAM page of gpa on every vCPU of this memory, so that later

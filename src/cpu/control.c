@@ -61,7 +61,8 @@ int
 check_cr3(struct cpu *c, int id, uint64_t val)
 {
 	const uint64_t noflush = 1ull << 63;
-	bool keep = cr4_pcide(&c->r) && val & noflush;
+	uint64_t old = c->r.v[id];
+	bool keep = val & noflush;
 
 	if (cr4_pcide(&c->r))
 		val &= ~noflush;
@@ -69,10 +70,10 @@ check_cr3(struct cpu *c, int id, uint64_t val)
 		return raise_gp(c);
 	if (pae_paging(c) && !paging_load_pdptes(c, val))
 		return raise_gp(c);
-	/* Entries carry no PCID: only the same address space again can keep them. */
-	keep = keep && c->r.v[id] == val;
 	c->r.v[id] = val;
-	if (!keep)
+	if (cr4_pcide(&c->r))
+		pcid_switch(c, old, keep);
+	else
 		tlb_flush_all(c, false);
 	return OK;
 }

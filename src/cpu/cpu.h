@@ -127,7 +127,10 @@ struct code_entry {
 };
 
 /* What cpu->flushed is told after a change of mappings. */
-enum tlb_flush { FLUSH_page /* of lin; it may be a large one */, FLUSH_nonglobal /* CR3 write */, FLUSH_all };
+enum tlb_flush { FLUSH_page /* of lin; it may be a large one */, FLUSH_nonglobal /* CR3 write */, FLUSH_all,
+	/* Address spaces with a PCID, numbered by lin: what FLUSH_nonglobal will drop is to be put aside; put back; forgotten. */
+	FLUSH_aside, FLUSH_back, FLUSH_forget };
+enum { FLUSH_ASIDES = 8 };
 
 struct code_log;
 struct bt_state;	/* the translator's part, opaque here */

@@ -2,7 +2,8 @@
 /* cpu/paging.h - what paging.c, tlb.c, access.c and shootdown.c share, and nobody else.
  *
  *	access.c (lin_*) -> tlb.c (fill) -> paging.c (walk)
- *	                       ^-- shootdown.c (others take write entries away)
+ *	                     ^  ^-- shootdown.c (others take write entries away)
+ *	                     '-- pcid.c (entries of other address spaces, put aside)
  */
 #pragma once
 #include "cpu/access.h"
@@ -45,6 +46,26 @@ struct table_entry {
 
 static_assert(TABLE_ENTRIES == 64, "tables_used");
 
+/* One of the TLB's arrays: its entries are `stride` words, of which the first is the tag. */
+enum { TLB_ARRAYS = 2 * TLB_VIEWS + CODE_VIEWS, TLB_CODE_ARRAYS = 2 * TLB_VIEWS /* these and those behind */ };
+struct tlb_array {
+	uint64_t *tag;
+	size_t stride;
+	struct tlb_notes *notes;
+};
+
+/* What an address space with a PCID had in the TLB when it was left: what is not global. Of INVLPG it needs to know
+ * nothing, that is about the present one. */
+enum { ASIDES = FLUSH_ASIDES, ASIDE_ENTRIES = 192, ENTRY_WORDS = 3 };
+struct tlb_aside {
+	bool used;
+	uint64_t cr3;
+	uint64_t left;			/* when; in switches */
+	unsigned n;
+	struct code_seen seen[CODE_VIEWS];
+	struct { uint8_t array, shift; uint64_t word[ENTRY_WORDS]; } entry[ASIDE_ENTRIES];
+};
+
 /* How often pages with code were written lately, by hash of the page's number. */
 enum { REWRITES = 64 };
 struct rewrites {
@@ -62,6 +83,8 @@ struct paging_state {
 	uint64_t tables_used;		/* a bit per entry */
 	uint64_t large_seen[2][LARGE_SIZES];	/* lower and upper half: one was in the TLB, by hash of its number */
 	struct rewrites rewrites[REWRITES];
+	struct tlb_aside aside[ASIDES];
+	uint64_t switches;
 	struct code_entry device;	/* lin_code's answer for a page that is not RAM */
 
 	/* Requests of other vCPUs to give up write entries; the registry's lock guards the list. */
@@ -87,6 +110,15 @@ struct place {
 	bool code;		/* a write must be told to mem_dirty */
 };
 int MUST_CHECK tlb_place(struct cpu *c, uint64_t lin, unsigned acc, struct place *p);
+
+struct tlb_array tlb_array_at(struct cpu *c, unsigned i);
+void tlb_note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w);
+static inline unsigned tlb_index(uint64_t lin) { return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1); }
+
+/* pcid.c: CR3 was written, with PCIDs, from `old` to what it is now; keep: with bit 63. */
+void pcid_switch(struct cpu *c, uint64_t old, bool keep);
+/* No entry put aside lets anyone write to that page of RAM; NULL: to any. */
+void pcid_drop_writes(struct cpu *c, const uint8_t *host_page);
 
 void tlb_init(struct cpu *c);
 /* Drop the write entries for one page of RAM, whatever its linear addresses; NULL: all. */

@@ -216,12 +216,13 @@ cpu_invpcid(struct cpu *c, uint64_t type, uint64_t pcid, uint64_t lin)
 		return raise_gp(c);
 	if (type <= INVPCID_context && !cr4_pcide(&c->r) && pcid != 0)
 		return raise_gp(c);
-	/* No entries of other PCIDs are kept. */
 	if (type <= INVPCID_context && pcid != current)
-		return OK;
-	if (type == INVPCID_page)
+		pcid_forget(c, pcid);
+	else if (type == INVPCID_page)
 		tlb_flush_page(c, lin);
 	else
 		tlb_flush_all(c, type == INVPCID_all);
+	if (type == INVPCID_nonglobal)
+		pcid_forget_all(c);
 	return OK;
 }

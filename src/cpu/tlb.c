@@ -6,11 +6,11 @@
  * only when D is set, the page is MEM_dirty and holds no code.
  *
  * All entries belong to the present CR3: nothing is tagged by PCID. A CR3 write drops all but the
- * global ones, which the architecture allows whatever NOFLUSH says.
+ * global ones; pcid.c keeps a copy of them, and has them back.
  */
 #include "cpu/paging.h"
 
-enum { ARRAYS = 2 * TLB_VIEWS + CODE_VIEWS, LARGE_SHIFT = 21 };
+enum { LARGE_SHIFT = 21 };
 
 /* No memset here: it uses vector registers, which may be the guest's. */
 static void
@@ -19,32 +19,19 @@ zero(void *at, size_t size)
 	__asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(0) : "memory");
 }
 
-/* One of the arrays: its tags stand `stride` words apart. */
-struct array {
-	uint64_t *tag;
-	size_t stride;
-	struct tlb_notes *notes;
-};
-
-static struct array
-array_at(struct cpu *c, unsigned i)
+struct tlb_array
+tlb_array_at(struct cpu *c, unsigned i)
 {
 	struct paging_state *s = c->paging_state;
 	enum { DATA = sizeof(struct tlb_entry) / 8, CODE = sizeof(struct code_entry) / 8 };
 
 	if (i < TLB_VIEWS)
-		return (struct array){ &c->tlb[i].read[0].tag, DATA, &s->read[i] };
+		return (struct tlb_array){ &c->tlb[i].read[0].tag, DATA, &s->read[i] };
 	i -= TLB_VIEWS;
 	if (i < TLB_VIEWS)
-		return (struct array){ &c->tlb[i].write[0].tag, DATA, &s->write[i] };
+		return (struct tlb_array){ &c->tlb[i].write[0].tag, DATA, &s->write[i] };
 	i -= TLB_VIEWS;
-	return (struct array){ &c->code[i][0].tag, CODE, &s->code[i] };
-}
-
-static unsigned
-index_of(uint64_t lin)
-{
-	return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
+	return (struct tlb_array){ &c->code[i][0].tag, CODE, &s->code[i] };
 }
 
 static const uint8_t large_shift[LARGE_SIZES] = { 21, 22, 30 };
@@ -82,8 +69,8 @@ seen_large(struct paging_state *s, uint64_t lin)
 	return false;
 }
 
-static void
-note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w)
+void
+tlb_note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w)
 {
 	uint64_t bit = 1ull << (i % 64), word = 1ull << (i / 64);
 
@@ -105,7 +92,7 @@ note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct 
 }
 
 static void
-drop_word(struct array *a, unsigned word, uint64_t which)
+drop_word(struct tlb_array *a, unsigned word, uint64_t which)
 {
 	uint64_t left = which & a->notes->used[word];
 
@@ -115,13 +102,13 @@ drop_word(struct array *a, unsigned word, uint64_t which)
 }
 
 static void
-drop_index(struct array *a, unsigned i)
+drop_index(struct tlb_array *a, unsigned i)
 {
 	drop_word(a, i / 64, 1ull << (i % 64));
 }
 
 static void
-drop_all(struct array *a, bool globals)
+drop_all(struct tlb_array *a, bool globals)
 {
 	struct tlb_notes *n = a->notes;
 	uint64_t left = globals ? n->any : n->any_local;
@@ -138,7 +125,7 @@ drop_all(struct array *a, bool globals)
 
 /* Every entry made from the large page of lin. */
 static void
-drop_large(struct array *a, uint64_t lin)
+drop_large(struct tlb_array *a, uint64_t lin)
 {
 	uint64_t words = a->notes->any_large, left;
 	unsigned word, i;
@@ -240,13 +227,13 @@ void
 tlb_flush_page(struct cpu *c, uint64_t lin)
 {
 	bool large = seen_large(c->paging_state, lin), code = false;
-	struct array a;
+	struct tlb_array a;
 	unsigned i;
 
-	for (i = 0; i < ARRAYS; i++) {
-		a = array_at(c, i);
-		if (a.tag[index_of(lin) * a.stride] == (lin & PAGE_MASK))
-			drop_index(&a, index_of(lin));
+	for (i = 0; i < TLB_ARRAYS; i++) {
+		a = tlb_array_at(c, i);
+		if (a.tag[tlb_index(lin) * a.stride] == (lin & PAGE_MASK))
+			drop_index(&a, tlb_index(lin));
 		if (large)
 			drop_large(&a, lin);
 	}
@@ -264,15 +251,17 @@ tlb_flush_page(struct cpu *c, uint64_t lin)
 void
 tlb_flush_all(struct cpu *c, bool globals)
 {
-	struct array a;
+	struct tlb_array a;
 	unsigned i;
 
-	for (i = 0; i < ARRAYS; i++) {
-		a = array_at(c, i);
+	for (i = 0; i < TLB_ARRAYS; i++) {
+		a = tlb_array_at(c, i);
 		drop_all(&a, globals);
 	}
-	if (globals)
+	if (globals) {
 		zero(c->paging_state->large_seen, sizeof(c->paging_state->large_seen));
+		pcid_forget_all(c);
+	}
 	forget_code(c, globals);
 	forget_copies(c);
 	tell(c, globals ? FLUSH_all : FLUSH_nonglobal, 0);
@@ -281,12 +270,13 @@ tlb_flush_all(struct cpu *c, bool globals)
 void
 tlb_flush_view(struct cpu *c, enum tlb_view view)
 {
-	struct array a = array_at(c, view);
+	struct tlb_array a = tlb_array_at(c, view);
 
 	drop_all(&a, true);
-	a = array_at(c, TLB_VIEWS + view);
+	a = tlb_array_at(c, TLB_VIEWS + view);
 	drop_all(&a, true);
 	drop_copies(&c->tlb[view]);
+	pcid_forget_all(c);
 }
 
 static const uint8_t *
@@ -305,12 +295,13 @@ may_be(const struct cpu *c, const struct tlb_entry *e, const uint8_t *host_page)
 void
 tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 {
-	struct array a;
+	struct tlb_array a;
 	unsigned view, word, i;
 	uint64_t words, left;
 
+	pcid_drop_writes(c, host_page);
 	for (view = 0; view < TLB_VIEWS; view++) {
-		a = array_at(c, TLB_VIEWS + view);
+		a = tlb_array_at(c, TLB_VIEWS + view);
 		drop_copies(&c->tlb[view]);
 		for (words = a.notes->any; words != 0; words &= words - 1) {
 			word = (unsigned)__builtin_ctzll(words);
@@ -326,11 +317,11 @@ tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 void
 tlb_init(struct cpu *c)
 {
-	struct array a;
+	struct tlb_array a;
 	unsigned i, n;
 
-	for (i = 0; i < ARRAYS; i++) {
-		a = array_at(c, i);
+	for (i = 0; i < TLB_ARRAYS; i++) {
+		a = tlb_array_at(c, i);
 		zero(a.notes, sizeof(*a.notes));
 		for (n = 0; n < TLB_ENTRIES; n++)
 			a.tag[n * a.stride] = TLB_EMPTY;
@@ -356,11 +347,11 @@ view_for(const struct cpu *c, unsigned acc)
 static void
 fill(struct cpu *c, struct tlb_entry *e, struct tlb_notes *n, uint64_t lin, const uint8_t *host, const struct walk *w)
 {
-	unsigned i = index_of(lin);
+	unsigned i = tlb_index(lin);
 
 	e[i].tag = lin & PAGE_MASK;
 	e[i].delta = (uintptr_t)host - (lin & PAGE_MASK);
-	note(c, n, i, lin, w);
+	tlb_note(c, n, i, lin, w);
 }
 
 static void
@@ -375,7 +366,7 @@ int
 tlb_place(struct cpu *c, uint64_t lin, unsigned acc, struct place *p)
 {
 	enum tlb_view v = view_for(c, acc);
-	const struct tlb_entry *e = &(acc & ACC_write ? c->tlb[v].write : c->tlb[v].read)[index_of(lin)];
+	const struct tlb_entry *e = &(acc & ACC_write ? c->tlb[v].write : c->tlb[v].read)[tlb_index(lin)];
 	struct walk w;
 	uint8_t *host, flags;
 
@@ -404,7 +395,7 @@ int
 lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **out)
 {
 	enum code_view v = c->cpl == 3 ? CODE_user : CODE_super;
-	unsigned i = index_of(lin);
+	unsigned i = tlb_index(lin);
 	struct code_entry *e = &c->code[v][i];
 	const uint8_t *host;
 	struct walk w;
@@ -415,7 +406,7 @@ lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **out)
 	if (host == NULL)
 		e = &c->paging_state->device;
 	else
-		note(c, &c->paging_state->code[v], i, lin, &w);
+		tlb_note(c, &c->paging_state->code[v], i, lin, &w);
 	see_code(&c->paging_state->seen[v], lin, &w);
 	*e = (struct code_entry){ .tag = lin & PAGE_MASK, .gpa = w.gpa & PAGE_MASK, .host = host };
 	*out = e;
@@ -426,7 +417,7 @@ bool
 lin_code_global(const struct cpu *c, uint64_t lin)
 {
 	enum code_view v = c->cpl == 3 ? CODE_user : CODE_super;
-	unsigned i = index_of(lin);
+	unsigned i = tlb_index(lin);
 
 	return c->code[v][i].tag == (lin & PAGE_MASK) && (c->paging_state->code[v].global[i / 64] >> (i % 64) & 1);
 }

@@ -392,6 +392,43 @@ ctx_forget_locals(struct bt_ctx *x)
 		x->slot[x->local[--x->nlocal]] = 0;
 }
 
+/* The local slots of every context, under that number. What does not fit is looked up again. */
+static void
+slots_aside(struct bt_state *bt, struct bt_aside *a)
+{
+	struct bt_ctx *x;
+	unsigned i, k;
+
+	a->n = 0;
+	for (i = 0; i < BT_CTXS; i++) {
+		x = bt->ctx[i];
+		if (x == NULL || !x->used || x->nlocal > BT_LOCALS)
+			continue;
+		for (k = 0; k < x->nlocal && a->n < ASIDE_SLOTS; k++)
+			if (x->slot[x->local[k]] != 0) {
+				a->slot[a->n].id = x->slot[x->local[k]];
+				a->slot[a->n].slot = x->local[k];
+				a->slot[a->n++].ctx = (uint16_t)i;
+			}
+	}
+}
+
+static void
+slots_back(struct bt_state *bt, struct bt_aside *a)
+{
+	struct bt_ctx *x;
+	unsigned k;
+
+	for (k = 0; k < a->n; k++) {
+		x = bt->ctx[a->slot[k].ctx];
+		if (x->slot[a->slot[k].slot] != 0 || x->nlocal >= BT_LOCALS)
+			continue;
+		x->slot[a->slot[k].slot] = a->slot[k].id;
+		x->local[x->nlocal++] = a->slot[k].slot;
+	}
+	a->n = 0;
+}
+
 /* A page of the lower half may have been one of 4 KiB or large, never global in practice: all local
  * slots go, and its own. */
 static void
@@ -400,6 +437,23 @@ flushed(struct cpu *c, enum tlb_flush what, uint64_t lin)
 	struct bt_state *bt = c->bt;
 	unsigned i;
 
+	switch (what) {
+	case FLUSH_aside:
+		slots_aside(bt, &bt->aside[lin]);
+		return;
+	case FLUSH_back:
+		slots_back(bt, &bt->aside[lin]);
+		bt->stats.back++;
+		return;
+	case FLUSH_forget:
+		bt->aside[lin].n = 0;
+		return;
+	case FLUSH_page:		/* of another page of the same slot, or a global one */
+		bt_asides_forget(bt);
+		break;
+	default:
+		break;
+	}
 	bt->stats.flushed++;
 	for (i = 0; i < BT_CTXS; i++) {
 		if (bt->ctx[i] == NULL || !bt->ctx[i]->used)

@@ -116,7 +116,7 @@ enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code,
 struct bt_stats {
 	uint64_t refused[REFUSED__COUNT];
 	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, mapped, delivered, crossed, light, light_refused,
-		steps, fpu_loads, host_faults, first, nomode, flushed, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
+		steps, fpu_loads, host_faults, first, nomode, flushed, back, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
 };
 
 /* An access that crosses a page, in flight; see split.c. */
@@ -144,6 +144,13 @@ struct bt_site {
 	uint64_t mask;			/* its bit of `used` */
 	uint32_t bit;			/* of bt->tired */
 	uint8_t tries;			/* times that its pages got a window */
+};
+
+/* Slots of an address space that was left, by its number (pcid.c). */
+enum { ASIDE_SLOTS = 256 };
+struct bt_aside {
+	unsigned n;
+	struct { uint32_t id; uint16_t slot, ctx; } slot[ASIDE_SLOTS];
 };
 
 /* What SYSCALL and SYSRET make of the registers; see cross.c. */
@@ -205,6 +212,7 @@ struct bt_state {
 	unsigned nwritten;
 
 	struct bt_learned learned[CROSS__COUNT];
+	struct bt_aside aside[FLUSH_ASIDES];
 	struct bt_stats stats;
 	struct bt_split split;
 
@@ -236,6 +244,7 @@ static inline const uint8_t *bt_rx(const struct bt_state *bt, uint32_t off) { re
 /* mode.c */
 uint32_t bt_mode_of(const struct cpu *c);			/* BM_none: the interpreter's */
 void bt_mode_set(struct bt_state *bt, uint32_t m);		/* bt->now becomes the context of mode m */
+void bt_asides_forget(struct bt_state *bt);
 void bt_ctxs_forget(struct bt_state *bt);	/* none is in use any more */
 struct bt_ctx *bt_ctx_for(struct bt_state *bt, uint32_t m);	/* NULL: there are too many */
 /* gate.c */

@@ -130,6 +130,7 @@ bt_flush(struct bt_state *bt)
 		memset(bt->ctx[i]->slot, 0, sizeof(bt->ctx[i]->slot));
 		bt->ctx[i]->nlocal = 0;
 	}
+	bt_asides_forget(bt);
 	bt->npages = bt->nblocks = bt->nside = bt->nlight = bt->nsites = 0;
 	bt->nexits = LEFT__EXITS;
 	bt->free = bt->first;

@@ -158,13 +158,21 @@ emit_split_back(struct bt_state *bt, struct emit *e)
 	e8(e, 0xc3);
 }
 
+/* A wide check fails for good: go on behind the jump that tries again. */
+static void
+emit_narrow(struct emit *e)
+{
+	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), JMP_LEN);
+	e8(e, 0xc3);
+}
+
 /* The same for the stack entry: look in the table of writable pages first. */
 static void
 emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, const uint8_t *tlb)
 {
 	size_t t = offsetof(struct cpu, tlb) + view * sizeof(struct tlb), w = t + offsetof(struct tlb, write),
 		s = t + offsetof(struct tlb, stack), delta = offsetof(struct tlb_entry, delta);
-	uint8_t *crossing, *missing, *high = NULL;
+	uint8_t *crossing, *missing, *one, *high = NULL;
 
 	(narrow ? bt->gate_stack32 : bt->gate_stack)[view] = here(e);
 	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
@@ -185,21 +193,19 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, cons
 	e_load(e, S0, rm_gs(S1, w + delta));
 	e_store(e, rm_gs(NOREG, s + delta), S0);
 	e8(e, 0xc3);
-	e_patch(crossing, e->p);
+	e_patch(crossing, e->p);		/* it is the right one: a group that ends in the next page goes on narrow */
+	e_op(e, 0, false, MAP_1, 0xf7, 0, rm_abs(bt_abs(&bt->tmp2)), false);	/* test */
+	e32(e, FILL_narrow);
+	one = e_jcc(e, CC_e, NULL);
+	e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.narrow)), 1);
+	emit_narrow(e);
+	e_patch(one, e->p);
 	e_patch(missing, e->p);
 	if (narrow)
 		e_patch(high, e->p);
 	e_load(e, S0, rm_abs(bt_abs(&bt->tmp)));
 	e_load(e, S1, rm_abs(bt_abs(&bt->tmp2)));
 	e_jmp(e, tlb);
-}
-
-/* A wide check fails for good: go on behind the jump that tries again. */
-static void
-emit_narrow(struct emit *e)
-{
-	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), JMP_LEN);
-	e8(e, 0xc3);
 }
 
 static void

@@ -73,6 +73,14 @@ bt_ctx_for(struct bt_state *bt, uint32_t m)
 	return bt->ctx[i];
 }
 
+/* Slots put aside may be wrong, or of contexts that are not. */
+void
+bt_asides_forget(struct bt_state *bt)
+{
+	for (unsigned i = 0; i < FLUSH_ASIDES; i++)
+		bt->aside[i].n = 0;
+}
+
 void
 bt_ctxs_forget(struct bt_state *bt)
 {
@@ -81,6 +89,7 @@ bt_ctxs_forget(struct bt_state *bt)
 		if (bt->ctx[i] != NULL)
 			bt->ctx[i]->used = false;
 	}
+	bt_asides_forget(bt);
 	bt->now = NULL;
 	bt_learned_forget(bt);
 }
