@@ -67,6 +67,8 @@ struct regent_config {
 	int control;			/* 1: a control socket of that name, while it is open (doc/control.md) */
 	const char *console;		/* "serial", or "virtio": a console that knows its window's size has stdin and stdout
 					   and the control socket, the serial port only its file; NULL: serial */
+	int wait;			/* 1, with control: requests to the socket describe the machine further, and regent_open
+					   returns when one wants it started. That is answered by regent_start */
 };
 #define REGENT_CONFIG_INIT { .size = sizeof(struct regent_config), .engine = "auto", \
 	.memory = 512ull << 20, .cpus = 1, .serial = REGENT_SERIAL_stdio, .serial_in = -1, \
@@ -82,6 +84,7 @@ const char *regent_advice(int err);		/* what to do about it */
 /* On failure *vm is NULL and the line is in regent_open_error(), per thread. */
 int regent_open(struct regent_vm **vm, const struct regent_config *cfg);
 const char *regent_open_error(void);
+void regent_open_cancel(void);			/* any thread: a regent_open that waits fails with -REGENT_E_state */
 const char *regent_error(const struct regent_vm *vm);
 void regent_close(struct regent_vm *vm);	/* NULL is fine; stops a running VM */
 

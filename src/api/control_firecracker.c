@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api/control_firecracker.c - the paths and fields of Firecracker's API that fit a machine that is open. */
-#include "api/control_parts.h"
+/* api/control_firecracker.c - the paths and fields of Firecracker's API, before and after the start. */
+#include "api/control_setup.h"
 
 #include "machine/machine.h"
 #include <string.h>
@@ -13,7 +13,7 @@ state_word(struct regent_vm *v)
 	static const char *const words[] = { [REGENT_STATE_not_started] = "Not started", [REGENT_STATE_running] = "Running",
 		[REGENT_STATE_paused] = "Paused", [REGENT_STATE_ended] = "Ended" };
 
-	return words[regent_state(v)];
+	return words[v == NULL ? REGENT_STATE_not_started : regent_state(v)];
 }
 
 static void
@@ -32,8 +32,10 @@ get_version(struct control_call *c)
 static json_t *
 machine_config(const struct control_call *c)
 {
-	const struct vm *vm = c->v->vm;
+	const struct vm *vm = c->v == NULL ? NULL : c->v->vm;
 
+	if (vm == NULL)
+		return setup_machine(c->control->setup);
 	return json_pack("{s:i, s:I, s:b, s:b}", "vcpu_count", (int)vm->cpus, "mem_size_mib",
 	    (json_int_t)(mem_size(vm->mem) >> MIB_SHIFT), "smt", 0, "track_dirty_pages", 0);
 }
@@ -43,6 +45,8 @@ boot_source(const struct control_call *c)
 {
 	const struct control *k = c->control;
 
+	if (k->setup != NULL)
+		return setup_boot(k->setup);
 	return json_pack("{s:s, s:s*, s:s*}", "kernel_image_path", k->kernel, "initrd_path", k->initrd, "boot_args",
 	    k->append);
 }
@@ -62,22 +66,18 @@ get_boot_source(struct control_call *c)
 static void
 get_cpu_config(struct control_call *c)
 {
-	reply_json(c, OK_200, json_pack("{s:s*, s:s}", "model", c->control->cpu, "engine", c->v->engine));
+	reply_json(c, OK_200, c->v == NULL ? setup_cpu(c->control->setup) :
+	    json_pack("{s:s*, s:s}", "model", c->control->cpu, "engine", c->v->engine));
 }
 
 static void
 get_vm_config(struct control_call *c)
 {
-	reply_json(c, OK_200, json_pack("{s:o, s:o, s:[], s:[]}", "machine-config", machine_config(c), "boot-source",
-	    boot_source(c), "drives", "network-interfaces"));
-}
+	const struct control *k = c->control;
 
-/* A machine is configured where it is started: by options or a host file. */
-static void
-refuse_late(struct control_call *c)
-{
-	reply_fault(c, BAD_REQUEST, "The requested operation is not supported after the machine was configured: %s %s",
-	    c->rq->method, c->rq->path);
+	reply_json(c, OK_200, json_pack("{s:o, s:o, s:o, s:o}", "machine-config", machine_config(c), "boot-source", boot_source(c),
+	    "drives", k->setup != NULL ? setup_drives(k->setup) : json_incref(k->drives),
+	    "network-interfaces", k->setup != NULL ? setup_nets(k->setup) : json_incref(k->nets)));
 }
 
 /* The string of that field, the only one; NULL after a fault. */
@@ -100,10 +100,14 @@ put_actions(struct control_call *c)
 
 	if (action == NULL)
 		return;
-	if (strcmp(action, "InstanceStart") == 0) {
-		refuse_late(c);
+	if (strcmp(action, "InstanceStart") == 0 && c->v == NULL) {
+		setup_start(c);
+	} else if (strcmp(action, "InstanceStart") == 0) {
+		reply_fault(c, BAD_REQUEST, "The requested operation is not supported after starting the microVM: InstanceStart");
 	} else if (strcmp(action, "FlushMetrics") == 0) {
 		reply_empty(c);
+	} else if (strcmp(action, "SendCtrlAltDel") == 0 && c->v == NULL) {
+		reply_fault(c, BAD_REQUEST, "The requested operation is not supported before starting the microVM: SendCtrlAltDel");
 	} else if (strcmp(action, "SendCtrlAltDel") == 0) {	/* there: how a guest is asked to leave */
 		regent_power_button(c->v);
 		reply_empty(c);
@@ -136,17 +140,21 @@ patch_vm(struct control_call *c)
 }
 
 const struct control_route control_routes_firecracker[] = {
-	{ "GET", "/", get_root },
-	{ "GET", "/version", get_version },
-	{ "GET", "/vm/config", get_vm_config },
-	{ "PATCH", "/vm", patch_vm },
-	{ "GET", "/machine-config", get_machine_config },
-	{ "PUT", "/machine-config", refuse_late },
-	{ "PATCH", "/machine-config", refuse_late },
-	{ "GET", "/boot-source", get_boot_source },
-	{ "PUT", "/boot-source", refuse_late },
-	{ "GET", "/cpu-config", get_cpu_config },
-	{ "PUT", "/cpu-config", refuse_late },
-	{ "PUT", "/actions", put_actions },
-	{ NULL, NULL, NULL },
+	{ "GET", "/", get_root, WHEN_always },
+	{ "GET", "/version", get_version, WHEN_always },
+	{ "GET", "/vm/config", get_vm_config, WHEN_always },
+	{ "PATCH", "/vm", patch_vm, WHEN_there },
+	{ "GET", "/machine-config", get_machine_config, WHEN_always },
+	{ "PUT", "/machine-config", setup_put_machine, WHEN_before },
+	{ "PATCH", "/machine-config", setup_patch_machine, WHEN_before },
+	{ "GET", "/boot-source", get_boot_source, WHEN_always },
+	{ "PUT", "/boot-source", setup_put_boot, WHEN_before },
+	{ "PUT", "/drives/{drive_id}", setup_put_drive, WHEN_before },
+	{ "PUT", "/network-interfaces/{iface_id}", setup_put_net, WHEN_before },
+	{ "PUT", "/vsock", setup_put_vsock, WHEN_before },
+	{ "PUT", "/entropy", setup_put_entropy, WHEN_before },
+	{ "GET", "/cpu-config", get_cpu_config, WHEN_always },
+	{ "PUT", "/cpu-config", setup_put_cpu, WHEN_before },
+	{ "PUT", "/actions", put_actions, WHEN_always },
+	{ NULL, NULL, NULL, 0 },
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api/control_own.c - the paths of our own: what Firecracker has no word for. */
-#include "api/control_parts.h"
+#include "api/control_setup.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,17 +9,36 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OK_200 = 200, BAD_REQUEST = 400, RECORDS_MAX = 256, RECORD_MAX = 1024, HEX_MAX = 24 };
+enum { OK_200 = 200, BAD_REQUEST = 400, MIB_SHIFT = 20, RECORDS_MAX = 256, RECORD_MAX = 1024, HEX_MAX = 24 };
 
 static const char *const state_words[] = { [REGENT_STATE_not_started] = "not started",
 	[REGENT_STATE_running] = "running", [REGENT_STATE_paused] = "paused", [REGENT_STATE_ended] = "ended" };
+
+/* The same fields of a machine that is not there yet. */
+static void
+info_before(struct control_call *c)
+{
+	json_t *m = setup_machine(c->control->setup), *cpu = setup_cpu(c->control->setup);
+
+	reply_json(c, OK_200, json_pack("{s:s, s:i, s:s, s:O, s:O, s:I, s:i, s:b, s:f, s:f, s:i}", "name", c->control->name,
+	    "pid", (int)getpid(), "state", state_words[REGENT_STATE_not_started], "engine", json_object_get(cpu, "engine"), "cpus",
+	    json_object_get(m, "vcpu_count"), "memory", json_integer_value(json_object_get(m, "mem_size_mib")) << MIB_SHIFT,
+	    "weight", 1, "pool", 0, "seconds", 0.0, "cpu_seconds", 0.0, "switches", 0));
+	json_decref(m);
+	json_decref(cpu);
+}
 
 static void
 get_info(struct control_call *c)
 {
 	struct regent_stats st = { .size = sizeof(st) };
-	const struct vm *vm = c->v->vm;
+	const struct vm *vm;
 
+	if (c->v == NULL) {
+		info_before(c);
+		return;
+	}
+	vm = c->v->vm;
 	regent_stats(c->v, &st);
 	reply_json(c, OK_200, json_pack("{s:s, s:i, s:s, s:s, s:i, s:I, s:i, s:b, s:f, s:f, s:I}", "name", c->control->name,
 	    "pid", (int)getpid(), "state", state_words[regent_state(c->v)], "engine", st.engine, "cpus", (int)vm->cpus,
@@ -94,6 +113,11 @@ get_regs(struct control_call *c)
 static void
 post_stop(struct control_call *c)
 {
+	if (c->v == NULL) {
+		setup_cancel(c->control->setup);
+		reply_empty(c);
+		return;
+	}
 	regent_power_button(c->v);
 	reply_empty(c);
 }
@@ -101,6 +125,11 @@ post_stop(struct control_call *c)
 static void
 post_kill(struct control_call *c)
 {
+	if (c->v == NULL) {
+		setup_cancel(c->control->setup);
+		reply_empty(c);
+		return;
+	}
 	regent_stop(c->v);
 	reply_empty(c);
 }
@@ -196,16 +225,16 @@ get_routes(struct control_call *c)
 }
 
 const struct control_route control_routes_own[] = {
-	{ "GET", "/metrics", get_metrics },
-	{ "GET", "/regent", get_routes },
-	{ "GET", "/regent/info", get_info },
-	{ "GET", "/regent/regs", get_regs },
-	{ "POST", "/regent/stop", post_stop },
-	{ "POST", "/regent/kill", post_kill },
-	{ "GET", "/regent/console", control_console },
-	{ "PUT", "/regent/console", put_console },
-	{ "GET", "/regent/trace", get_trace },
-	{ "PUT", "/regent/trace", put_trace },
-	{ "GET", "/regent/policy", get_policy },
-	{ NULL, NULL, NULL },
+	{ "GET", "/metrics", get_metrics, WHEN_there },
+	{ "GET", "/regent", get_routes, WHEN_always },
+	{ "GET", "/regent/info", get_info, WHEN_always },
+	{ "GET", "/regent/regs", get_regs, WHEN_there },
+	{ "POST", "/regent/stop", post_stop, WHEN_always },
+	{ "POST", "/regent/kill", post_kill, WHEN_always },
+	{ "GET", "/regent/console", control_console, WHEN_there },
+	{ "PUT", "/regent/console", put_console, WHEN_there },
+	{ "GET", "/regent/trace", get_trace, WHEN_there },
+	{ "PUT", "/regent/trace", put_trace, WHEN_there },
+	{ "GET", "/regent/policy", get_policy, WHEN_there },
+	{ NULL, NULL, NULL, 0 },
 };

@@ -5,8 +5,12 @@
 #include "control/http.h"
 #include <jansson.h>
 
+struct setup;
+
 struct control {
-	struct regent_vm *v;		/* borrowed */
+	struct regent_vm *v;		/* borrowed; NULL: requests still describe it */
+	struct setup *setup;		/* owned; NULL: no requests described it */
+	json_t *drives, *nets;		/* owned: of one that options describe */
 	struct http *http;		/* one for the process, shared */
 	struct cleaner *cleaner;	/* one for the process, shared; NULL: the socket is removed by ourselves */
 	char *name, *kernel, *initrd, *append, *cpu;	/* owned; NULL: not given */
@@ -17,6 +21,7 @@ struct control_call {
 	struct control *control;
 	struct regent_vm *v;
 	const struct http_request *rq;
+	const char *id;			/* the last part of the path, where the route has {..}; else NULL */
 	json_t *body;			/* an object; NULL: none was sent */
 	struct http_reply *rep;
 };
@@ -27,9 +32,11 @@ void reply_empty(struct control_call *c);				/* 204 */
 void reply_fault(struct control_call *c, unsigned status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* One way in. The list is what doc/control-api.json describes; a test compares them. */
+enum control_when { WHEN_there, WHEN_always, WHEN_before };	/* the machine is there, or may be, or is not yet */
 struct control_route {
 	const char *method, *path;
 	void (*fn)(struct control_call *c);
+	enum control_when when;
 };
 extern const struct control_route control_routes_firecracker[], control_routes_own[];
 

@@ -335,7 +335,8 @@ debugger_open(struct regent_vm *v, char *err, size_t size)
 }
 
 static int
-open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct engine *engine, const char *choice)
+open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct engine *engine, const char *choice,
+	struct control *awaited)
 {
 	char err[ERROR_MAX - 16];
 	struct policy *policy;
@@ -363,10 +364,12 @@ open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct e
 		return rc;
 	}
 	if ((rc = machine_open(v, cfg, engine, policy)) != 0 || (rc = guest_load(v, cfg)) != 0 ||
-	    (cfg->control && (rc = control_open(v, cfg)) != 0)) {
+	    (cfg->control && awaited == NULL && (rc = control_open(v, cfg)) != 0)) {
 		regent_close(v);
 		return rc;
 	}
+	if (awaited != NULL)
+		control_adopt(awaited, v);
 	sandbox_begin(v, cfg);
 	if (v->sandboxed && v->pool != NULL && debugger_open(v, err, sizeof(err)) != 0) {	/* later it could not listen */
 		regent_close(v);
@@ -376,25 +379,54 @@ open_with(struct regent_vm **vm, const struct regent_config *cfg, const struct e
 	return 0;
 }
 
-int
-regent_open(struct regent_vm **vm, const struct regent_config *given)
+/* awaited: its control socket, when that was there before; NULL: it has to be made. */
+static int
+open_checked(struct regent_vm **vm, const struct regent_config *cfg, struct control *awaited)
 {
-	struct regent_config cfg = REGENT_CONFIG_INIT;
 	const struct engine *engine;
 	char choice[ERROR_MAX];
 	int rc;
 
-	*vm = NULL;
-	memcpy(&cfg, given, given->size < sizeof(cfg) ? given->size : sizeof(cfg));
-	if ((rc = config_check(&cfg)) != 0 || (rc = engine_choose(&cfg, &engine, choice, sizeof(choice))) != 0)
+	if ((rc = config_check(cfg)) != 0 || (rc = engine_choose(cfg, &engine, choice, sizeof(choice))) != 0)
 		return rc;
-	rc = open_with(vm, &cfg, engine, choice);
+	rc = open_with(vm, cfg, engine, choice, awaited);
 	if (rc == -REGENT_E_engine && choice[0] != '\0' && engine == &kvm_engine) {
 		/* Nothing has run: what the kernel refused, the translator does. */
 		snprintf(choice, sizeof(choice), "%s (/dev/kvm: %.300s)", regent_engine_name(0), engine_why());
-		rc = open_with(vm, &cfg, engine_by_name(regent_engine_name(0)), choice);
+		rc = open_with(vm, cfg, engine_by_name(regent_engine_name(0)), choice, awaited);
 	}
 	return rc;
+}
+
+/* As requests describe it, when one of them says so. What can't be opened is told to who asked, who may try again. */
+static int
+open_when_told(struct regent_vm **vm, const struct regent_config *cfg)
+{
+	struct regent_config told;
+	struct control *k;
+	int rc;
+
+	if (cfg->pool != NULL)
+		return regent_open_fail(REGENT_E_usage, "--wait", "is not for machines of a pool");
+	if ((rc = control_await(&k, cfg)) != 0)
+		return rc;
+	while (control_told(k, &told) == 0) {
+		if (open_checked(vm, &told, k) == 0)
+			return 0;
+		control_refuse(k, regent_open_error());
+	}
+	control_leave(k);
+	return regent_open_fail(REGENT_E_state, "--wait", "was ended before the machine started");
+}
+
+int
+regent_open(struct regent_vm **vm, const struct regent_config *given)
+{
+	struct regent_config cfg = REGENT_CONFIG_INIT;
+
+	*vm = NULL;
+	memcpy(&cfg, given, given->size < sizeof(cfg) ? given->size : sizeof(cfg));
+	return cfg.control && cfg.wait ? open_when_told(vm, &cfg) : open_checked(vm, &cfg, NULL);
 }
 
 const char *
@@ -441,13 +473,11 @@ start_closed(struct regent_vm *v)
 	return 0;
 }
 
-int
-regent_start(struct regent_vm *v)
+static int
+start(struct regent_vm *v)
 {
 	char err[ERROR_MAX - 16];
 
-	if (v->started)
-		return -REGENT_E_state;
 	if (debugger_open(v, err, sizeof(err)) != 0) {
 		snprintf(v->error, sizeof(v->error), "%s", err);
 		return start_fail(v, REGENT_E_usage, NULL);
@@ -461,6 +491,18 @@ regent_start(struct regent_vm *v)
 	if (v->pool != NULL ? pool_start(v->pool, v) != 0 : vm_start(v->vm) != 0)
 		return start_fail(v, REGENT_E_host, NULL);
 	return 0;
+}
+
+int
+regent_start(struct regent_vm *v)
+{
+	int rc;
+
+	if (v->started)
+		return -REGENT_E_state;
+	rc = start(v);
+	control_started(v, rc);
+	return rc;
 }
 
 enum regent_end

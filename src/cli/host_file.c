@@ -21,7 +21,7 @@ static const uint64_t HOST_CODE_CACHE = 16 << 20;
 
 /* Options of `regent run` that are about the run of one machine, not the machine. */
 static const char *const not_here[] = { "stats", "engines", "limit", "compare-memory", "counted-clock", "trace-regs",
-	"trace-file", "trace-format", "no-sandbox", NULL };
+	"trace-file", "trace-format", "no-sandbox", "wait", NULL };
 
 static const char *
 where(const struct host_file *f, const struct json_step *steps, unsigned n)

@@ -44,7 +44,8 @@ enum option_id {
 	OPT_trace_regs,
 	OPT_trace_file,
 	OPT_trace_format,
-	OPT_no_sandbox
+	OPT_no_sandbox,
+	OPT_wait
 };
 
 static const struct option options[] = {
@@ -85,6 +86,7 @@ static const struct option options[] = {
 	{ "trace-file",  required_argument, NULL, OPT_trace_file  },
 	{ "trace-format", required_argument, NULL, OPT_trace_format },
 	{ "no-sandbox",  no_argument,       NULL, OPT_no_sandbox  },
+	{ "wait",        no_argument,       NULL, OPT_wait        },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -265,6 +267,9 @@ parse_option(struct options *q, int c)
 		return 0;
 	case OPT_no_sandbox:
 		q->no_sandbox = true;
+		return 0;
+	case OPT_wait:
+		cfg->wait = 1;
 		return 0;
 	case OPT_engines:
 		q->engines = optarg;

@@ -23,7 +23,7 @@ const char help_run[] =
     "  --net user[,hostfwd=tcp:ADDR:PORT-:PORT]    a network without privileges; or --net tap=NAME\n"
     "  --share DIR[:TAG][:ro]       a folder of the host: mount -t virtiofs TAG /mnt\n"
     "  --vsock PATH[,cid=N] --rng --balloon    sockets, entropy, free memory that is given back\n"
-    "  --name NAME                  for `regent ps` and others\n"
+    "  --name NAME                  for `regent ps` and others; --wait: described and started by its socket\n"
     "  --serial WHERE               stdio (Ctrl-A x leaves, Ctrl-A h helps), file:FILE or null\n"
     "  --console virtio             the window is hvc0 and the guest knows its size; serial by default\n"
     "  --policy POLICY --policy-rule 'RULE'    who may do what to which register; `regent policy list`\n"
@@ -94,6 +94,33 @@ status_of_end(struct regent_vm *vm, enum regent_end end)
 	return status;
 }
 
+static void *
+early_signal_thread(void *arg)
+{
+	int sig;
+
+	(void)arg;
+	while ((sig = signals_wait(SIGWINCH)) == SIGWINCH)
+		;
+	signal_seen = sig;
+	if (sig != 0)
+		regent_open_cancel();
+	return NULL;
+}
+
+/* One that waits for requests may wait long: signals end it as well. */
+static int
+open_machine(struct regent_vm **vm, const struct regent_config *cfg)
+{
+	pthread_t waiter;
+	bool waiting = cfg->wait && pthread_create(&waiter, NULL, early_signal_thread, NULL) == 0;
+	int err = regent_open(vm, cfg);
+
+	if (waiting)
+		signals_over(waiter);
+	return err;
+}
+
 static int
 run_machine(struct regent_vm *vm, const struct options *q, struct trace_writer *trace)
 {
@@ -131,12 +158,17 @@ cli_run(int argc, char **argv)
 	if ((status = options_parse(&q, "run", argc, argv)) != 0)
 		return status;
 	q.cfg.control = q.cfg.name != NULL;
+	if (q.cfg.wait && !q.cfg.control)
+		return cli_fail(STATUS_usage, "--wait: needs --name NAME: it waits for requests to that socket");
 	signals_block(SIGWINCH);
 	if ((status = trace_writer_open(&trace, &q)) != 0)
 		return status;
 	q.cfg.sandbox = !q.no_sandbox;
-	if ((err = regent_open(&vm, &q.cfg)) != 0) {
+	if ((err = open_machine(&vm, &q.cfg)) != 0) {
 		trace_writer_close(trace);
+		signal_pass_on(signal_seen);
+		if (q.cfg.wait && err == -REGENT_E_state)	/* `regent kill` */
+			return STATUS_ok;
 		return cli_fail(cli_status(err), "%s", regent_open_error());
 	}
 	if (regent_engine_choice(vm) != NULL)

@@ -55,6 +55,7 @@ signals_over(pthread_t waiter)
 	is_over = true;
 	pthread_kill(waiter, SIGNAL_OVER);
 	pthread_join(waiter, NULL);
+	is_over = false;
 }
 
 void
