@@ -23,7 +23,7 @@ const char help_run[] =
     "  --net user[,hostfwd=tcp:ADDR:PORT-:PORT]    a network without privileges; or --net tap=NAME\n"
     "  --share DIR[:TAG][:ro]       a folder of the host: mount -t virtiofs TAG /mnt\n"
     "  --vsock PATH[,cid=N] --rng --balloon    sockets, entropy, free memory that is given back\n"
-    "  --name NAME                  for `regent ps` and others; --wait: described and started by its socket\n"
+    "  --name NAME                  for `regent ps` and others; --wait: described by its socket\n"
     "  --serial WHERE               stdio (Ctrl-A x leaves, Ctrl-A h helps), file:FILE or null\n"
     "  --console virtio             the window is hvc0 and the guest knows its size; serial by default\n"
     "  --policy POLICY --policy-rule 'RULE'    who may do what to which register; `regent policy list`\n"
