@@ -201,6 +201,7 @@ struct bt_state {
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
 	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS],
+		*gate_stack_group[TLB_VIEWS], *gate_miss[TLB_VIEWS][2], *gate_miss_const,
 		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_cross[CROSS__COUNT];
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
@@ -225,6 +226,7 @@ struct bt_state {
 	uint64_t window_time;		/* when that was last added to */
 	bool narrow_next;		/* the block entered next is to be a narrow one */
 	uint8_t tired[BT_TIRED / 8];	/* checks that near entries are not good for, hashed */
+	uint8_t crossed[BT_TIRED / 8];	/* instructions that accessed two pages once, hashed */
 };
 
 /* A row of the side table: host offset in the block, whether flags are in flags_saved there, and
@@ -325,6 +327,7 @@ void bt_windows_close(struct bt_state *bt);
 void bt_window_prefer(struct bt_state *bt, struct tlb_entry *e);
 bool bt_window_around(struct bt_state *bt, struct tlb_entry *table, uint64_t page);
 /* split.c */
+void bt_crossed_first(struct bt_state *bt, uint64_t rip, const uint8_t *pc);
 bool bt_split(struct bt_state *bt, uint64_t lin, unsigned size, bool write);
 void bt_split_back(struct bt_state *bt);
 /* helper called by the gates */
@@ -334,3 +337,4 @@ enum { FILL_SIZE = 0xfff, FILL_write = 1 << 12, FILL_stack = 1 << 13, FILL_fault
 	FILL_split = 1 << 15 /* can go on with bt->split */, FILL_narrow = 1 << 16 /* can go on without this check */,
 	FILL_near = 1 << 17 /* bt->site failed */,
 	FILL_range = 1 << 18 /* and has a range */ };
+enum { BT_INFO_LEN = 2 };	/* the low 16 bits of that stand behind the call of a gate */

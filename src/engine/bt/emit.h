@@ -188,6 +188,19 @@ e_jmp(struct emit *e, const uint8_t *to)
 	e8(e, 0xe9);
 	return e_rel(e, to);
 }
+/* The shorter form where that will do. */
+E_INLINE void
+e_jmp_near(struct emit *e, const uint8_t *to)
+{
+	ptrdiff_t by = to - (e->p + 2);
+
+	if (by != (int8_t)by) {
+		e_jmp(e, to);
+		return;
+	}
+	e8(e, 0xeb);
+	e8(e, (uint8_t)by);
+}
 E_INLINE uint8_t *
 e_jcc(struct emit *e, unsigned cc, const uint8_t *to)
 {

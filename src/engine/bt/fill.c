@@ -58,6 +58,8 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 	bt->fault_ready = res != OK && (info & FILL_fault);
 	bt_count_refusal(bt, lin, size, res);
 	bt_side_find(bt, pc, &c->r.rip, &saved);
+	if (crosses && reached)
+		bt_crossed_first(bt, c->r.rip, pc);
 	return FILLED_not;
 }
 

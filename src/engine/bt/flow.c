@@ -359,10 +359,21 @@ tr_side_row(struct tr *t, uint16_t insn, bool saved)
 	t->b->rows++;
 }
 
+/* The gate for a failed check that has no site. */
 static const uint8_t *
-stack_gate(const struct tr *t)
+miss_gate(const struct tr *t, const struct cold *c)
 {
-	return (tr_is32(t) ? t->bt->gate_stack32 : t->bt->gate_stack)[t->mode >> BM_VIEW_SHIFT & 3];
+	const struct bt_state *bt = t->bt;
+	unsigned view = t->mode >> BM_VIEW_SHIFT & 3;
+
+	switch (c->kind) {
+	case COLD_tlb:
+		return bt->gate_miss[view][(c->info & FILL_write) != 0];
+	case COLD_tlb_const:
+		return bt->gate_miss_const;
+	default:
+		return (c->info & FILL_narrow ? bt->gate_stack_group : tr_is32(t) ? bt->gate_stack32 : bt->gate_stack)[view];
+	}
 }
 
 /* Go on at that instruction without checks in common. */
@@ -380,24 +391,25 @@ cold_tlb(struct tr *t, struct cold *c)
 {
 	struct emit *e = &t->e;
 
+	uint32_t split = c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : 0;
+	uint16_t info = (uint16_t)(c->info | split);
+
 	tr_side_row(t, c->insn, c->fl == FL_saved);
-	if (c->kind == COLD_tlb || c->kind == COLD_near)
-		e_alu(e, true, ALU_xor, S0, rm_gs(c->kind == COLD_tlb ? S1 : NOREG, c->tag));
-	else if (c->kind == COLD_range)
-		e_alu(e, true, ALU_add, S0, rm_gs(NOREG, c->tag));
-	else if (c->kind == COLD_tlb_const)
-		e_mov_imm(e, S0, c->addr);
-	else
-		e_lea(e, true, S0, rm_at(c->base, c->disp));
 	if (c->kind == COLD_near || c->kind == COLD_range) {
-		c->site->info |= c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : 0;
+		c->site->info |= split;
 		e_mov_imm(e, S1, (uint64_t)(uintptr_t)c->site);
 		e_call(e, gate(t, c->kind == COLD_near ? t->bt->gate_near : t->bt->gate_range));
 	} else {
-		e_mov_imm(e, S1, c->info | (c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : 0));
-		e_call(e, gate(t, c->kind == COLD_stack ? stack_gate(t) : t->bt->gate_tlb));
+		if (c->kind == COLD_tlb_const)
+			e_mov_imm(e, S0, c->addr);
+		e_call(e, gate(t, miss_gate(t, c)));
+		e8(e, info & 0xff);
+		e8(e, info >> 8);
 	}
-	e_jmp(e, c->back);
+	if (c->splits == SPLIT_no)
+		e_jmp_near(e, c->back);
+	else
+		e_jmp(e, c->back);
 	if (c->splits == SPLIT_narrow)
 		narrow_exit(t, c);
 	else
@@ -483,6 +495,7 @@ tr_cold_emit(struct tr *t)
 			e_jmp(e, c->back);
 			break;
 		default:	/* COLD_land */
+			e_patch(c->back, e->p);
 			e_mov_imm(e, S0, c->addr);
 			e_jmp(e, gate(t, t->bt->gate_indirect));
 		}

@@ -166,15 +166,41 @@ emit_narrow(struct emit *e)
 	e8(e, 0xc3);
 }
 
-/* The same for the stack entry: look in the table of writable pages first. */
+/* Behind the call: the low half of what for. S1 = that; return behind it. */
 static void
-emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, const uint8_t *tlb)
+emit_info(struct emit *e)
+{
+	e_load(e, S1, rm_at(RSP, 0));
+	e_op(e, 0, false, MAP_0f, 0xb7, S1, rm_at(S1, 0), false);	/* movzx */
+	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), BT_INFO_LEN);
+}
+
+/* Called from a failed check by the table: S0 the address with the tag of entry S1 in it. */
+static void
+emit_miss(struct bt_state *bt, struct emit *e, unsigned view, bool write)
+{
+	size_t table = offsetof(struct cpu, tlb) + view * sizeof(struct tlb) +
+		(write ? offsetof(struct tlb, write) : offsetof(struct tlb, read));
+
+	bt->gate_miss[view][write] = here(e);
+	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
+	emit_info(e);
+	e_jmp(e, bt->gate_tlb - e->to_rx);
+}
+
+/* The same for the stack entry: look in the table of writable pages first. `group`: for accesses with one check. */
+static void
+emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, bool group, const uint8_t *tlb)
 {
 	size_t t = offsetof(struct cpu, tlb) + view * sizeof(struct tlb), w = t + offsetof(struct tlb, write),
 		s = t + offsetof(struct tlb, stack), delta = offsetof(struct tlb_entry, delta);
-	uint8_t *crossing, *missing, *one, *high = NULL;
+	uint8_t *crossing, *missing, *high = NULL;
 
-	(narrow ? bt->gate_stack32 : bt->gate_stack)[view] = here(e);
+	(group ? bt->gate_stack_group : narrow ? bt->gate_stack32 : bt->gate_stack)[view] = here(e);
+	e_alu(e, true, ALU_xor, S0, rm_gs(NOREG, s));
+	emit_info(e);
+	if (group)
+		e_alu_imm(e, false, ALU_or, rm_reg(S1), FILL_narrow);
 	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
 	e_store(e, rm_abs(bt_abs(&bt->tmp2)), S1);
 	if (narrow) {		/* 32-bit code has no addresses from 4 GiB on, whatever the table has */
@@ -194,12 +220,10 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, cons
 	e_store(e, rm_gs(NOREG, s + delta), S0);
 	e8(e, 0xc3);
 	e_patch(crossing, e->p);		/* it is the right one: a group that ends in the next page goes on narrow */
-	e_op(e, 0, false, MAP_1, 0xf7, 0, rm_abs(bt_abs(&bt->tmp2)), false);	/* test */
-	e32(e, FILL_narrow);
-	one = e_jcc(e, CC_e, NULL);
-	e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.narrow)), 1);
-	emit_narrow(e);
-	e_patch(one, e->p);
+	if (group) {
+		e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.narrow)), 1);
+		emit_narrow(e);
+	}
 	e_patch(missing, e->p);
 	if (narrow)
 		e_patch(high, e->p);
@@ -215,8 +239,8 @@ store_imm32(struct emit *e, struct rm to, int32_t imm)
 	e32(e, (uint32_t)imm);
 }
 
-/* Called from a failed check by a near entry or a range: S0 the address, S1 the site. Copies the
- * table's entry. */
+/* Called from a failed check by a near entry or a range: S0 the address with the entry's tag or beginning
+ * in it, S1 the site. Copies the table's entry. */
 static void
 emit_near(struct bt_state *bt, struct emit *e, bool range)
 {
@@ -227,10 +251,12 @@ emit_near(struct bt_state *bt, struct emit *e, bool range)
 	unsigned i, n = 0;
 
 	*(range ? &bt->gate_range : &bt->gate_near) = here(e);
-	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
 	e_store(e, rm_abs(bt_abs(&bt->site)), S1);
 	push_pop(e, 0x50, RAX);
 	push_pop(e, 0x50, RCX);
+	e_load32(e, RCX, rm_at(S1, offsetof(struct bt_site, entry)));
+	e_alu(e, true, range ? ALU_add : ALU_xor, S0, page);
+	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
 	e_alu_imm(e, false, ALU_sub, left, 1);
 	slow[n++] = e_jcc(e, CC_s, NULL);
 	if (range) {
@@ -283,9 +309,15 @@ bt_gates_emit(struct bt_state *bt)
 	emit_enter(bt, &e);
 	emit_exits(bt, &e);
 	emit_tlb(bt, &e);
+	bt->gate_miss_const = here(&e);		/* S0 the address */
+	emit_info(&e);
+	e_jmp(&e, bt->gate_tlb - e.to_rx);
 	for (view = 0; view < TLB_VIEWS; view++) {
-		emit_stack(bt, &e, view, false, bt->gate_tlb - e.to_rx);
-		emit_stack(bt, &e, view, true, bt->gate_tlb - e.to_rx);
+		emit_miss(bt, &e, view, false);
+		emit_miss(bt, &e, view, true);
+		emit_stack(bt, &e, view, false, false, bt->gate_tlb - e.to_rx);
+		emit_stack(bt, &e, view, true, false, bt->gate_tlb - e.to_rx);
+		emit_stack(bt, &e, view, false, true, bt->gate_tlb - e.to_rx);
 	}
 	emit_near(bt, &e, false);
 	emit_near(bt, &e, true);

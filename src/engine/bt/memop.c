@@ -264,7 +264,7 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 	if (in->base == RSP && in->index == INSN_NOREG && !seg && in->asize == tr_word(t) && !single &&
 	    in->disp >= -STACK_REACH && in->disp <= STACK_REACH) {
 		rm = tr_stack(t, i, GSP, (int32_t)in->disp, size);
-		if (!write && t->site != NULL)
+		if (!write && t->site != NULL && tr_crosses(t, i))
 			t->site->splits = SPLIT_read;
 		return rm;
 	}
@@ -286,7 +286,7 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 		tr_address(t, in, tr_next(t, i), S0);
 	c = check(t, i, size, write);
 	c->back = retry;
-	c->splits = write ? SPLIT_no : SPLIT_read;
+	c->splits = !write && tr_crosses(t, i) ? SPLIT_read : SPLIT_no;
 	t->site = c;
 	if (homed || seg || in->asize != 8 || is_const(t, in)) {
 		e_alu(e, true, c->kind == COLD_tlb ? ALU_xor : ALU_add, S0, entry_of(c, 0));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/bt/split.c - accesses that cross a page, without leaving translated code.
  *
- * A failed check of a crossing access comes here. Both pages are made sure of before anything is
+ * A failed check of a crossing access comes here. The first time the instruction is interpreted, and its
+ * block written again, with what follows. Both pages are made sure of before anything is
  * done, then the instruction runs on a buffer, whose bytes lie as they do in the pages (so that
  * alignment is what it was). A read goes on inline, with the buffer's address; for a write the
  * cold part has a copy of the instruction, and takes the bytes to their pages behind it.
@@ -76,7 +77,35 @@ bt_split_back(struct bt_state *bt)
 	copy(s->second, &s->bytes[PAGE_SIZE], s->size - s->n);
 }
 
+static unsigned
+crossed_bit(uint64_t rip)
+{
+	return (unsigned)(rip * 0x9e3779b97f4a7c15 >> 48) & (BT_TIRED - 1);
+}
+
+/* The instruction at rip accesses two pages, for the first time: its block is written again, with code for that. */
+void
+bt_crossed_first(struct bt_state *bt, uint64_t rip, const uint8_t *pc)
+{
+	unsigned bit = crossed_bit(rip);
+	struct bt_block *b = bt_block_at(bt, pc);
+
+	if (b == NULL || (bt->crossed[bit / 8] >> bit % 8 & 1))
+		return;
+	bt->crossed[bit / 8] |= (uint8_t)(1 << bit % 8);
+	bt_block_forget(bt, b);
+}
+
 /* ---- while a block is written ---- */
+
+/* Most instructions never do, and are spared the code. */
+bool
+tr_crosses(const struct tr *t, const struct tr_insn *i)
+{
+	unsigned bit = crossed_bit(tr_rip(t, i));
+
+	return t->bt->crossed[bit / 8] >> bit % 8 & 1;
+}
 
 /* Those that store only some of their bytes must not store the others. */
 static bool
@@ -96,7 +125,7 @@ tr_split_store(struct tr *t, const struct tr_insn *i)
 {
 	struct cold *c = t->site;
 
-	if (c == NULL || !stores_all(&i->in))
+	if (c == NULL || !tr_crosses(t, i) || !stores_all(&i->in))
 		return;
 	c->splits = SPLIT_store;
 	c->end = t->e.p;

@@ -113,6 +113,7 @@ struct rm tr_group_member(struct tr *t, const struct tr_insn *i, int32_t disp);
 struct bt_site *tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, uint32_t info);
 bool tr_is_tired(const struct tr *t, unsigned k, bool group);
 /* accesses across pages: split.c */
+bool tr_crosses(const struct tr *t, const struct tr_insn *i);
 void tr_split_store(struct tr *t, const struct tr_insn *i);
 void tr_split_emit(struct tr *t, const struct cold *c);
 /* re-encoding: plain.c */

@@ -22,8 +22,7 @@ entries(struct tr *t)
 	c->addr = t->b->rip;
 	e_op(e, 0, false, MAP_1, 0x83, ALU_cmp, rm_gs(NOREG, offsetof(struct cpu, attention)), false);
 	e8(e, 0);
-	c = tr_cold(t, COLD_land, e_jcc(e, CC_ne, NULL));
-	c->addr = t->b->rip;
+	c->back = e_jcc(e, CC_ne, NULL);	/* the same for both */
 	t->b->saved = (uint32_t)(e->p - t->bt->code.rw);
 	if (t->i[0].live != 0)
 		tr_flags_restore(t, S0);
