@@ -2,6 +2,7 @@
 /* api/control.c - a machine's control socket: its name, and which function answers which request. */
 #include "api/control_parts.h"
 
+#include "api/control_ask.h"
 #include "api/control_setup.h"
 #include "control/cleaner.h"
 #include "control/socket.h"
@@ -230,6 +231,7 @@ control_make(struct control **made, struct regent_vm *v, const struct regent_con
 int
 control_open(struct regent_vm *v, const struct regent_config *cfg)
 {
+	asks_begin(v);
 	return control_make(&v->control, v, cfg);
 }
 
@@ -271,6 +273,7 @@ control_adopt(struct control *k, struct regent_vm *v)
 {
 	k->v = v;
 	v->control = k;
+	asks_begin(v);
 }
 
 void
@@ -321,6 +324,7 @@ control_close(struct regent_vm *v)
 		return;
 	v->control = NULL;
 	silence(k);
+	asks_end(v);
 	if (v->tap != NULL)
 		tap_end(v->tap);	/* who is attached to the console leaves */
 	server_put();

@@ -3,11 +3,11 @@
  *
  * One thread for all of them, started before the sandbox closes. It knows only taps, not the machines,
  * which may end. Who does not read misses what the guest prints meanwhile; nobody waits for him.
+ * The connections of control_ask.c are served here as well.
  */
-#include "api/control_parts.h"
+#include "api/control_ask.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -149,7 +149,7 @@ serve(void)
 static void *
 console_thread(void *arg)
 {
-	struct pollfd pfd[SESSIONS_MAX + 1];
+	struct pollfd pfd[SESSIONS_MAX + 1 + ASKERS_MAX];
 	eventfd_t val;
 	unsigned n;
 	int timeout;
@@ -161,7 +161,9 @@ console_thread(void *arg)
 	prctl(PR_SET_NAME, "console");
 	while (!let_in()) {
 		serve();
+		asks_serve();
 		n = prepare(pfd, &timeout);
+		n += asks_prepare(pfd + n, &timeout);
 		poll(pfd, n, timeout);
 		if (pfd[0].revents != 0)
 			eventfd_read(consoles.wake, &val);
@@ -174,6 +176,7 @@ consoles_open(void)
 {
 	consoles.quit = false;
 	consoles.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	asks_open(consoles.wake);
 	if (consoles.wake >= 0 && pthread_create(&consoles.thread, NULL, console_thread, NULL) == 0)
 		return 0;
 	if (consoles.wake >= 0)

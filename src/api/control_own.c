@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api/control_own.c - the paths of our own: what Firecracker has no word for. */
+#include "api/control_ask.h"
 #include "api/control_setup.h"
 
 #include <errno.h>
@@ -236,5 +237,6 @@ const struct control_route control_routes_own[] = {
 	{ "GET", "/regent/trace", get_trace, WHEN_there },
 	{ "PUT", "/regent/trace", put_trace, WHEN_there },
 	{ "GET", "/regent/policy", get_policy, WHEN_there },
+	{ "GET", "/regent/ask", control_ask, WHEN_there },
 	{ NULL, NULL, NULL, 0 },
 };

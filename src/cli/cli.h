@@ -23,6 +23,7 @@ int cli_resume(int argc, char **argv);
 int cli_stop(int argc, char **argv);
 int cli_kill(int argc, char **argv);
 int cli_trace(int argc, char **argv);
+int cli_ask(int argc, char **argv);
 int cli_lockstep(int argc, char **argv);
 int cli_image(int argc, char **argv);
 int cli_regs(int argc, char **argv);
@@ -33,7 +34,7 @@ int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
 extern const char help_host[], help_ps[], help_top[], help_console[], help_pause[], help_resume[], help_stop[],
-	help_kill[], help_trace[];
+	help_kill[], help_trace[], help_ask[];
 extern const char help_run[], help_image[], help_lockstep[], help_regs[], help_cpus[], help_doctor[], help_policy[];
 
 /* One line "regent: ..." on stderr; returns status. */

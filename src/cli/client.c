@@ -175,7 +175,7 @@ head_status(int fd)
 }
 
 int
-client_upgrade(const char *name, const char *path, int *status)
+client_upgrade(const char *name, const char *path, const char *refused, int *status)
 {
 	int fd = connect_to(name);
 	struct timeval none = { 0 };
@@ -189,7 +189,7 @@ client_upgrade(const char *name, const char *path, int *status)
 		return fd;
 	}
 	close(fd);
-	*status = cli_fail(STATUS_monitor, "%s: its console cannot be attached", name);
+	*status = cli_fail(STATUS_monitor, "%s: %s", name, refused);
 	return -1;
 }
 

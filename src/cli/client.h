@@ -15,8 +15,8 @@ struct client_reply {
 int client_ask(const char *name, const char *method, const char *path, const char *body, json_t **reply);
 /* The same without a line: the reply as it is. */
 struct client_reply client_try(const char *name, const char *method, const char *path, const char *body);
-/* A connection that has left HTTP. The descriptor, or -1 after one line with *status. */
-int client_upgrade(const char *name, const char *path, int *status);
+/* A connection that has left HTTP. The descriptor, or -1 after one line (`refused`, when it is) with *status. */
+int client_upgrade(const char *name, const char *path, const char *refused, int *status);
 
 /* The names that have sockets, sorted, NULL-terminated; free the array and each. NULL: out of memory. */
 char **client_names(unsigned *n);

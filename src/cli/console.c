@@ -184,7 +184,7 @@ cli_console(int argc, char **argv)
 
 	if (argc != 2 || argv[1][0] == '-')
 		return cli_fail(STATUS_usage, "name one machine; see `regent console --help`");
-	if ((c.fd = client_upgrade(argv[1], "/regent/console", &status)) < 0)
+	if ((c.fd = client_upgrade(argv[1], "/regent/console", "its console cannot be attached", &status)) < 0)
 		return status;
 	c.name = argv[1];
 	terminal_take(&c);

@@ -25,6 +25,7 @@ const struct command commands[] = {
 	{ "stop", "ask machines to power off", cli_stop, help_stop },
 	{ "kill", "end machines at once", cli_kill, help_kill },
 	{ "trace", "watch a machine's register accesses", cli_trace, help_trace },
+	{ "ask", "answer what a machine's policy asks", cli_ask, help_ask },
 	{ "lockstep", "run a guest on two engines until they differ", cli_lockstep, help_lockstep },
 	{ "regs", "every register there is, or those of a running machine", cli_regs, help_regs },
 	{ "policy", "register policies: what they come to", cli_policy, help_policy },

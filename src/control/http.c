@@ -19,9 +19,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 16, IDLE_S = 300, CONNECTIONS = 256, NOT_FOUND = 404, TOO_LARGE = 413, SWITCHING = 101 };
+enum { EVENTS = 16, IDLE_S = 300, LINGER_S = 1, CONNECTIONS = 256, NOT_FOUND = 404, TOO_LARGE = 413, SWITCHING = 101 };
 
 struct endpoint {
 	struct endpoint *next;
@@ -36,16 +37,17 @@ struct http {
 	pthread_t acceptor;
 	int epoll, wake;		/* wake: eventfd, quit */
 	pthread_mutex_t lock;		/* the list, and held while a request is answered */
-	pthread_cond_t closed;		/* an upgraded connection */
+	pthread_cond_t closed;		/* an upgraded connection; or an answer is out */
 	struct endpoint *endpoints;
 	unsigned upgraded;
+	unsigned unsent;		/* answers that are on their way to the client */
 };
 
 /* A request whose body is arriving. */
 struct incoming {
 	char *body;
 	size_t size;
-	bool too_large;
+	bool too_large, answered;
 	struct upgrade *upgrade;	/* owned; NULL: none */
 };
 
@@ -182,6 +184,8 @@ answer(struct http *h, struct MHD_Connection *c, const char *path, const char *m
 	else if (e != NULL)
 		e->fn(e->ctx, &rq, &rep);
 	r = rep.status == SWITCHING ? upgrade_response(h, &rep, in) : plain_response(&rep);
+	in->answered = r != NULL && rep.status != SWITCHING;
+	h->unsent += in->answered;
 	pthread_mutex_unlock(&h->lock);
 	if (r == NULL)
 		return MHD_NO;
@@ -224,11 +228,16 @@ static void
 on_done(void *cls, struct MHD_Connection *c, void **own, enum MHD_RequestTerminationCode why)
 {
 	struct incoming *in = *own;
+	struct http *h = cls;
 
 	(void)c, (void)why;
 	*own = NULL;
 	if (in == NULL)
 		return;
+	pthread_mutex_lock(&h->lock);
+	h->unsent -= in->answered;
+	pthread_cond_broadcast(&h->closed);
+	pthread_mutex_unlock(&h->lock);
 	if (in->upgrade != NULL && !in->upgrade->ran)	/* the client left before */
 		in->upgrade->fn(in->upgrade->ctx, (struct http_upgraded){ .fd = -1, .http = cls }, "", 0);
 	free(in->upgrade);
@@ -256,7 +265,7 @@ daemon_open(struct http *h)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	d = MHD_start_daemon(MHD_USE_NO_LISTEN_SOCKET | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_UPGRADE,
-	    0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL,
+	    0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED, on_done, h,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
 	    MHD_OPTION_END);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -285,11 +294,26 @@ http_open(void)
 	return NULL;
 }
 
+/* Who asked for the end hears that it comes; who does not read is not waited for. */
+static void
+let_answers_out(struct http *h)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LINGER_S;
+	pthread_mutex_lock(&h->lock);
+	while (h->unsent > 0 && pthread_cond_timedwait(&h->closed, &h->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&h->lock);
+}
+
 void
 http_close(struct http *h)
 {
 	if (h == NULL)
 		return;
+	let_answers_out(h);
 	eventfd_write(h->wake, 1);
 	pthread_join(h->acceptor, NULL);
 	pthread_mutex_lock(&h->lock);
