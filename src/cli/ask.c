@@ -169,6 +169,8 @@ cli_ask(int argc, char **argv)
 	snprintf(path, sizeof(path), "/regent/ask?timeout=%s", timeout);
 	if ((a.fd = client_upgrade(argv[optind], path, "somebody answers for it already, or it has not started", &status)) < 0)
 		return status;
+	if (!a.json)
+		fprintf(stderr, "answering for %s; when this ends all is denied\n", argv[optind]);
 	attend(&a);
 	close(a.fd);
 	return cli_finish(STATUS_ok);
