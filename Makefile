@@ -30,7 +30,7 @@ TESTS := $(patsubst tests/%.c,$B/tests/%,$(shell find tests/unit tests/engine te
 # As many jobs as processors, unless told otherwise.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all run check check-kvm check-system check-leak bench bench-programs bench-switch check-host test fuzz clean packages packages-run
+.PHONY: all run check check-kvm check-system check-leak bench bench-programs bench-switch bench-system check-host test fuzz clean packages packages-run
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -38,10 +38,11 @@ all: packages-run
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent
 
 # Programs that do for the monitor what it shall not be able to.
-HELPERS := $B/regent-net $B/regent-share $B/regent-vsock $B/regent-boot $B/image-debian
+HELPERS := $B/regent-net $B/regent-share $B/regent-vsock $B/regent-nbd $B/regent-boot $B/image-debian
 $B/regent: | $(HELPERS)
-HELPERS_C := net share vsock boot
+HELPERS_C := net share vsock nbd boot
 LIBS_net := -lslirp
+LIBS_nbd := -lnbd
 LIBS_boot := -lext2fs -lcom_err
 NET_PARTS := $B/src/helper/resolver.o
 $B/regent-net $B/tests/system/try/regent-net: $(NET_PARTS)
@@ -107,6 +108,11 @@ $B/tests/bench/handoff-ipi.elf: NASM_FLAGS := -DIPI
 $B/tests/bench/handoff%elf: tests/bench/handoff.asm tests/guest/lib.inc tests/guest/low.inc
 	@mkdir -p $(@D)
 	nasm $(NASM_FLAGS) -w-unknown-warning -Itests/guest/ -f bin -o $@ $<
+
+# Boot, disk and network of a Debian against QEMU's: make bench-system [ROUNDS=n], some minutes; the first time as root.
+bench-system: packages
+	@$(MAKE) $(JOBS) --no-print-directory $B/regent
+	@tests/system/compare $(or $(ROUNDS),3)
 
 # The long form of tests/host: 64 Debian guests, 500 tiny ones, shares over ten seconds.
 check-host: packages

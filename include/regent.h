@@ -46,7 +46,7 @@ struct regent_config {
 	const char *gdb;		/* "unix:PATH" or "tcp:127.0.0.1:PORT"; NULL: none */
 	uint64_t bt_cache;		/* bytes of code cache; 0: default */
 	const char *boot;		/* "auto", "linux", "decompress", "pvh", "multiboot"; NULL: auto */
-	const char *const *disks;	/* "FILE[,ro][,io=auto|uring|threads]"; NULL-terminated; NULL: none */
+	const char *const *disks;	/* "FILE or URI[,ro][,format=F][,io=auto|uring|threads]"; NULL-terminated; NULL: none */
 	const char *const *nets;	/* "user[,hostfwd=tcp:ADDR:PORT-[ADDR]:PORT][,mac=MAC]", "tap=NAME[,mac=MAC]" */
 	int rng;			/* 1: a source of entropy */
 	const char *const *shares;	/* "DIR[:TAG][:ro]", by virtio-fs; NULL-terminated; NULL: none */

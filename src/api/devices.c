@@ -37,48 +37,92 @@ attach(struct vm *vm, struct virtio *v, const char *what, char *err, size_t size
 	return 0;
 }
 
+struct disk_spec {
+	bool read_only, split;
+	const char *how, *format;	/* io=, format=; NULL: not given */
+};
+
+/* What qemu-nbd calls the formats that it shall read for us. */
+static bool
+known_format(const char *name)
+{
+	static const char *const names[] = { "raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc" };
+
+	for (unsigned n = 0; n < sizeof(names) / sizeof(*names); n++)
+		if (strcmp(name, names[n]) == 0)
+			return true;
+	return false;
+}
+
 /* The words behind the first comma. false: one is unknown; it is in *word. */
 static bool
-disk_words(char *spec, bool *read_only, const char **how, bool *split, char **word)
+disk_words(char *spec, struct disk_spec *s, char **word)
 {
 	char *save = NULL;
 
 	strtok_r(spec, ",", &save);
 	while ((*word = strtok_r(NULL, ",", &save)) != NULL) {
 		if (strcmp(*word, "ro") == 0)
-			*read_only = true;
+			s->read_only = true;
 		else if (strcmp(*word, "ring=split") == 0)
-			*split = true;
+			s->split = true;
 		else if (strcmp(*word, "io=auto") == 0 || strcmp(*word, "io=uring") == 0 ||
 		    strcmp(*word, "io=threads") == 0)
-			*how = *word + 3;
+			s->how = *word + 3;
+		else if (strncmp(*word, "format=", 7) == 0 && known_format(*word + 7))
+			s->format = *word + 7;
 		else
 			return false;
 	}
 	return true;
 }
 
+/* A server's name, as libnbd takes it: nbd://, nbds+unix:// and so on. */
+static bool
+is_uri(const char *spec)
+{
+	size_t scheme = strcspn(spec, ":");
+
+	return strncmp(spec, "nbd", 3) == 0 && strncmp(spec + scheme, "://", 3) == 0;
+}
+
+/* A raw file is ours to read and write; all else is the helper's. */
+static struct disk *
+disk_of(const char *spec, const struct disk_spec *s, char *err, size_t size)
+{
+	bool uri = is_uri(spec), raw = !uri && (s->format == NULL || strcmp(s->format, "raw") == 0);
+
+	if (raw)
+		return disk_open(spec, s->read_only, s->how != NULL ? s->how : "auto", err, size);
+	if (uri && s->format != NULL)
+		snprintf(err, size, "%.200s: its server knows the format; leave out format=", spec);
+	else if (s->how != NULL)
+		snprintf(err, size, "%.200s: is no raw file; leave out io=", spec);
+	else
+		return disk_open_remote(spec, uri ? NULL : s->format, s->read_only, err, size);
+	return NULL;
+}
+
 static int
 disk_add(struct vm *vm, unsigned n, const char *given, char *err, size_t size)
 {
 	char spec[SPEC_MAX], id[ID_MAX], line[LINE_MAX_], *word;
-	const char *how = "auto";
-	bool read_only = false, split = false;
+	struct disk_spec s = { .how = NULL };
 	struct virtio *v;
 	struct disk *disk;
 
 	snprintf(id, sizeof(id), "disk%u", n);
 	if (snprintf(spec, sizeof(spec), "%s", given) >= (int)sizeof(spec) || spec[0] == '\0' || spec[0] == ',')
 		return fail(REGENT_E_usage, err, size, "--disk %.40s: names no file; write FILE or FILE,ro", given);
-	if (!disk_words(spec, &read_only, &how, &split, &word))
-		return fail(REGENT_E_usage, err, size, "--disk %.80s: %.40s is unknown; there are ro, io= and ring=split", spec, word);
-	if ((disk = disk_open(spec, read_only, how, line, sizeof(line))) == NULL)
+	if (!disk_words(spec, &s, &word))
+		return fail(REGENT_E_usage, err, size, "--disk %.80s: %.40s is unknown; there are ro, format=, io= and ring=split", spec, word);
+	if ((disk = disk_of(spec, &s, line, sizeof(line))) == NULL)
 		return fail(REGENT_E_io, err, size, "--disk %s", line);
 	if (disk_start(disk) != 0) {
 		disk_close(disk);
 		return fail(REGENT_E_host, err, size, "--disk %.80s: cannot start its threads: %s", spec, strerror(errno));
 	}
-	if ((v = blk_open(vm, id, disk, vm->cpus)) != NULL && split)
+	if ((v = blk_open(vm, id, disk, vm->cpus)) != NULL && s.split)
 		v->offered &= ~VIRTIO_F_ring_packed;
 	return attach(vm, v, "--disk", err, size);
 }
@@ -211,6 +255,26 @@ vsock_add(struct vm *vm, const char *given, char *err, size_t size)
 	if ((wire = wire_open_vsock(spec, (uint32_t)cid, line, sizeof(line))) == NULL)
 		return fail(REGENT_E_usage, err, size, "--vsock %s", line);
 	return attach(vm, vsock_open(vm, "vsock0", wire, (uint32_t)cid), "--vsock", err, size);
+}
+
+/* Whether a process stands behind the disk. */
+static bool
+disk_is_remote(const char *given)
+{
+	const char *format = strstr(given, ",format=");
+
+	return is_uri(given) || (format != NULL && strncmp(format, ",format=raw", 11) != 0);
+}
+
+bool
+devices_have_helpers(const struct regent_config *cfg)
+{
+	bool any = (cfg->nets != NULL && cfg->nets[0] != NULL) || (cfg->shares != NULL && cfg->shares[0] != NULL) ||
+	    cfg->vsock != NULL || (cfg->image != NULL && disk_is_remote(cfg->image));
+
+	for (unsigned n = 0; cfg->disks != NULL && cfg->disks[n] != NULL; n++)
+		any = any || disk_is_remote(cfg->disks[n]);
+	return any;
 }
 
 struct virtio *

@@ -314,7 +314,7 @@ sandbox_begin(struct regent_vm *v, const struct regent_config *cfg)
 		return;
 	s->roles = SANDBOX_all | (v->terminal != NULL ? SANDBOX_terminal : 0) | (v->gdb_where != NULL ? SANDBOX_gdb : 0) |
 		((cfg->disks != NULL && cfg->disks[0] != NULL) || cfg->image != NULL ? SANDBOX_disk : 0) |
-		((cfg->nets != NULL && cfg->nets[0] != NULL) || (cfg->shares != NULL && cfg->shares[0] != NULL) || cfg->vsock != NULL ? SANDBOX_net : 0) |
+		(devices_have_helpers(cfg) ? SANDBOX_net : 0) |
 		(strcmp(v->engine, "kvm") == 0 ? SANDBOX_kvm : 0) | (v->control != NULL ? SANDBOX_control : 0);
 	s->socket_path = unix_socket ? v->gdb_where + 5 : NULL;
 	s->keep_net = v->gdb_where != NULL && !unix_socket;

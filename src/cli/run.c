@@ -19,7 +19,7 @@ const char help_run[] =
     "  --kernel FILE --initrd FILE --append STRING --module 'FILE ARGS' --boot PROTOCOL\n"
     "  --memory SIZE --cpus N       512M and 1 by default\n"
     "  --engine NAME --cpu MODEL[,+F][,-F] --machine NAME    `regent cpus` lists them; --irqchip WHOSE\n"
-    "  --disk FILE[,ro]             a raw file or block device; may be repeated\n"
+    "  --disk FILE[,ro][,format=F]  a raw file, a block device, an nbd:// URI; F: qcow2 and the like\n"
     "  --net user[,hostfwd=tcp:ADDR:PORT-:PORT]    a network without privileges; or --net tap=NAME\n"
     "  --share DIR[:TAG][:ro]       a folder of the host: mount -t virtiofs TAG /mnt\n"
     "  --vsock PATH[,cid=N] --rng --balloon    sockets, entropy, free memory that is given back\n"

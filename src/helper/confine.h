@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 enum confine_who { CONFINE_net = 1 << 0, CONFINE_vsock = 1 << 1, CONFINE_share = 1 << 2, CONFINE_boot = 1 << 3,
-	CONFINE_all = 15 };
+	CONFINE_nbd = 1 << 4, CONFINE_all = 31 };
 
 struct confine {
 	enum confine_who who;

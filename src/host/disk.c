@@ -76,8 +76,8 @@ disk_file(struct disk *d, const char *path, char *err, size_t err_size)
 	return true;
 }
 
-struct disk *
-disk_open(const char *path, bool read_only, const char *how, char *err, size_t err_size)
+static struct disk *
+disk_new(const char *path, bool read_only, char *err, size_t err_size)
 {
 	struct disk *d = calloc(1, sizeof(*d));
 
@@ -91,6 +91,16 @@ disk_open(const char *path, bool read_only, const char *how, char *err, size_t e
 	d->last = &d->first;
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->some, NULL);
+	return d;
+}
+
+struct disk *
+disk_open(const char *path, bool read_only, const char *how, char *err, size_t err_size)
+{
+	struct disk *d = disk_new(path, read_only, err, err_size);
+
+	if (d == NULL)
+		return NULL;
 	if (!disk_file(d, path, err, err_size)) {
 		disk_close(d);
 		return NULL;
@@ -105,10 +115,22 @@ disk_open(const char *path, bool read_only, const char *how, char *err, size_t e
 	return d;
 }
 
+struct disk *
+disk_open_remote(const char *path, const char *format, bool read_only, char *err, size_t err_size)
+{
+	struct disk *d = disk_new(path, read_only, err, err_size);
+
+	if (d != NULL && (d->remote = disk_remote_open(path, format, read_only, &d->size, err, err_size)) == NULL) {
+		disk_close(d);
+		return NULL;
+	}
+	return d;
+}
+
 const char *disk_path(const struct disk *d) { return d->path; }
 uint64_t disk_size(const struct disk *d) { return d->size; }
 bool disk_read_only(const struct disk *d) { return d->read_only; }
-const char *disk_how(const struct disk *d) { return d->ring != NULL ? "uring" : "threads"; }
+const char *disk_how(const struct disk *d) { return d->remote != NULL ? "remote" : d->ring != NULL ? "uring" : "threads"; }
 
 /* ---- one request, here ---- */
 
@@ -194,7 +216,7 @@ disk_read_now(struct disk *d, const struct disk_request *r)
 {
 	ssize_t n;
 
-	if (r->op != DISK_read || r->niov > IOV_PIECE)
+	if (r->op != DISK_read || r->niov > IOV_PIECE || d->remote != NULL)
 		return false;
 	n = preadv2(d->fd, r->iov, (int)r->niov, (off_t)r->at, RWF_NOWAIT);
 	return n >= 0 && (uint64_t)n == r->len;
@@ -254,14 +276,25 @@ pool_thread(void *arg)
 int
 disk_start(struct disk *d)
 {
-	unsigned want = d->ring != NULL ? 1 : DISK_THREADS;
+	unsigned want = d->ring != NULL || d->remote != NULL ? 1 : DISK_THREADS;
+	void *(*thread)(void *) = d->remote != NULL ? disk_remote_thread : d->ring != NULL ? disk_ring_thread : pool_thread;
 
 	for (; d->threads < want; d->threads++) {
-		errno = pthread_create(&d->thread[d->threads], NULL, d->ring != NULL ? disk_ring_thread : pool_thread, d);
+		errno = pthread_create(&d->thread[d->threads], NULL, thread, d);
 		if (errno != 0)
 			return -1;
 	}
 	return 0;
+}
+
+/* Whoever works for d by one thread. */
+static void
+wake(struct disk *d)
+{
+	if (d->ring != NULL)
+		disk_ring_wake(d->ring);
+	if (d->remote != NULL)
+		disk_remote_wake(d->remote);
 }
 
 void
@@ -272,11 +305,10 @@ disk_submit(struct disk *d, struct disk_request *r)
 	pthread_mutex_lock(&d->lock);
 	alone = d->first == NULL;
 	disk_queue(d, r);
-	if (d->ring == NULL)
-		pthread_cond_signal(&d->some);
+	pthread_cond_signal(&d->some);
 	pthread_mutex_unlock(&d->lock);
-	if (d->ring != NULL && alone)
-		disk_ring_wake(d->ring);
+	if (alone)
+		wake(d);
 }
 
 void
@@ -288,11 +320,11 @@ disk_close(struct disk *d)
 	d->closing = true;
 	pthread_cond_broadcast(&d->some);
 	pthread_mutex_unlock(&d->lock);
-	if (d->ring != NULL)
-		disk_ring_wake(d->ring);
+	wake(d);
 	while (d->threads > 0)
 		pthread_join(d->thread[--d->threads], NULL);
 	disk_ring_close(d->ring);
+	disk_remote_close(d->remote);
 	if (d->fd >= 0)
 		close(d->fd);
 	pthread_mutex_destroy(&d->lock);

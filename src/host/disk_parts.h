@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* host/disk_parts.h - between disk.c and disk_ring.c; nobody else includes this. */
+/* host/disk_parts.h - between disk.c, disk_ring.c and disk_remote.c; nobody else includes this. */
 #pragma once
 #include "host/disk.h"
 #include <pthread.h>
@@ -7,12 +7,14 @@
 enum { DISK_THREADS = 4 };
 
 struct disk_ring;
+struct disk_remote;
 struct disk {
-	int fd;				/* owned */
+	int fd;				/* owned; -1: remote */
 	bool read_only;
 	uint64_t size;
 	char *path;			/* owned */
 	struct disk_ring *ring;		/* owned; NULL: threads */
+	struct disk_remote *remote;	/* owned; NULL: a file here */
 	pthread_t thread[DISK_THREADS];
 	unsigned threads;
 
@@ -34,3 +36,10 @@ struct disk_ring *disk_ring_open(struct disk *d);
 void disk_ring_close(struct disk_ring *g);
 void disk_ring_wake(struct disk_ring *g);
 void *disk_ring_thread(void *disk);
+
+/* path is a URI, or a file of that format. NULL with a line in err. */
+struct disk_remote *disk_remote_open(const char *path, const char *format, bool read_only, uint64_t *size, char *err,
+    size_t err_size);
+void disk_remote_close(struct disk_remote *m);
+void disk_remote_wake(struct disk_remote *m);
+void *disk_remote_thread(void *disk);
