@@ -183,9 +183,10 @@ net_add(struct vm *vm, unsigned n, const char *given, const char *name, char *er
 {
 	char spec[SPEC_MAX], id[ID_MAX], line[LINE_MAX_], *word, *save = NULL;
 	struct net_spec s = { .forwards = 0 };
+	struct wire *wire[NET_PAIRS_MAX];
+	struct net_setup setup = { .wire = wire, .pairs = vm->cpus < NET_PAIRS_MAX ? vm->cpus : NET_PAIRS_MAX };
 	const char *why;
 	struct virtio *v;
-	struct wire *wire;
 	bool user;
 
 	snprintf(id, sizeof(id), "net%u", n);
@@ -198,11 +199,17 @@ net_add(struct vm *vm, unsigned n, const char *given, const char *name, char *er
 	while ((word = strtok_r(NULL, ",", &save)) != NULL)
 		if ((why = net_word(&s, word, user)) != NULL)
 			return fail(REGENT_E_usage, err, size, "--net: %.80s %s", word, why);
-	wire = user ? wire_open_user(s.forward, NET_USER_MTU, line, sizeof(line))
-		    : wire_open_tap(spec + 4, line, sizeof(line));
-	if (wire == NULL)
+	if (user)
+		setup.wires = (wire[0] = wire_open_user(s.forward, NET_USER_MTU, line, sizeof(line))) != NULL;
+	else
+		setup.wires = wire_open_tap(spec + 4, wire, setup.pairs, line, sizeof(line));
+	if (setup.wires == 0)
 		return fail(REGENT_E_usage, err, size, "--net %s: %s", user ? "user" : "tap", line);
-	if ((v = net_open(vm, id, wire, s.mac, user ? NET_USER_MTU : 0)) != NULL && s.split)
+	if (setup.wires > 1)		/* as many queues as were to be had */
+		setup.pairs = setup.wires;
+	setup.mtu = user ? NET_USER_MTU : 0;
+	memcpy(setup.mac, s.mac, NET_MAC);
+	if ((v = net_open(vm, id, &setup)) != NULL && s.split)
 		v->offered &= ~VIRTIO_F_ring_packed;
 	return attach(vm, v, "--net", err, size);
 }

@@ -113,28 +113,54 @@ wire_open_fd(int fd, char *err, size_t err_size)
 	return w;
 }
 
-struct wire *
-wire_open_tap(const char *name, char *err, size_t err_size)
+/* false, with errno: not to be had like that. */
+static bool
+tap_attach_queue(struct wire *w, const char *name, short flags)
+{
+	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags) };
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	return ioctl(w->fd, TUNSETIFF, &ifr) == 0;
+}
+
+/* One queue of the device; *flags: whether it may have several. */
+static struct wire *
+tap_queue(const char *name, short *flags, bool several, char *err, size_t err_size)
 {
 	struct wire *w = wire_new(err, err_size);
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	int header = WIRE_HEADER;
+	short first = several ? IFF_MULTI_QUEUE : 0, got = first;
 
 	if (w == NULL)
 		return NULL;
 	w->tap = true;
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if ((w->fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK)) < 0)
 		snprintf(err, err_size, "/dev/net/tun: %s; use --net user, or be allowed to use it", strerror(errno));
-	else if (strlen(name) >= sizeof(ifr.ifr_name) || ioctl(w->fd, TUNSETIFF, &ifr) != 0)
+	else if (strlen(name) >= IFNAMSIZ || (!tap_attach_queue(w, name, first) &&
+	    (errno != EINVAL || !tap_attach_queue(w, name, got = first ^ IFF_MULTI_QUEUE))))
 		snprintf(err, err_size, "%.64s: %s; make it first: ip tuntap add %.64s mode tap user NAME", name,
 		    strerror(errno), name);
 	else if (ioctl(w->fd, TUNSETVNETHDRSZ, &header) != 0)
 		snprintf(err, err_size, "%.64s: %s; this kernel is too old", name, strerror(errno));
 	else
-		return w;
+		return *flags = got, w;
 	wire_close(w);
 	return NULL;
+}
+
+/* A device that was made for one queue has one, whatever is wanted. */
+unsigned
+wire_open_tap(const char *name, struct wire **wires, unsigned want, char *err, size_t err_size)
+{
+	short flags = 0;
+	unsigned n = 0;
+
+	if ((wires[n] = tap_queue(name, &flags, want > 1, err, err_size)) == NULL)
+		return 0;
+	for (n = 1; n < want && flags != 0; n++)
+		if ((wires[n] = tap_queue(name, &flags, true, err, err_size)) == NULL)
+			break;
+	return n;
 }
 
 void

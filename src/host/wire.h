@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* host/wire.h - the host's end of a guest's network card: frames to and from a helper's socket or a tap device.
+/* host/wire.h - the host's end of a guest's network card: frames to and from a helper's socket or a tap device's queue.
  *
  * A message is a virtio_net_hdr of 12 bytes and an Ethernet frame. One thread receives.
  */
@@ -28,7 +28,8 @@ struct wire *wire_open_user(const char *const *forwards, unsigned mtu, char *err
 struct wire *wire_open_share(const char *dir, bool read_only, char *err, size_t err_size);	/* FUSE, not frames */
 struct wire *wire_open_vsock(const char *path, uint32_t cid, char *err, size_t err_size);	/* packets of vsock */
 struct wire *wire_open_fd(int fd, char *err, size_t err_size);	/* a socket of messages; owned */
-struct wire *wire_open_tap(const char *name, char *err, size_t err_size);
+/* Up to `want` queues of a tap device, each a wire: how many, 0 with a line in err. */
+unsigned wire_open_tap(const char *name, struct wire **wires, unsigned want, char *err, size_t err_size);
 int wire_start(struct wire *w, const struct wire_client *c);	/* 0, or -1 with errno */
 void wire_close(struct wire *w);				/* NULL is fine */
 

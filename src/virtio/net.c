@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio/net.c - a network card with one pair of queues: frames in mergeable buffers, checksums left to the host.
+/* virtio/net.c - a network card: frames in mergeable buffers, checksums and large segments left to the host, pairs of queues.
  *
+ * Each pair has a wire of its own (the queues of a tap device), or all have one; then a flow is received where it is sent.
  * Sending happens on the vCPU's thread and never waits: when the wire is full the buffer stays in the ring until the
  * wire's thread says that there is room. A frame for which the guest has no buffer stays with that thread.
  */
 #include "virtio/net.h"
 #include "host/log.h"
+#include "virtio/net_steer.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { RX = 0, TX = 1, QUEUE_SIZE = 256, FRAME_MIN = 14, BUFFERS_MAX = 128, LINK_UP = 1 };
+enum { QUEUE_SIZE = 256, FRAME_MIN = 14, BUFFERS_MAX = 128, LINK_UP = 1 };
+enum { CTRL_MQ = 4, CTRL_MQ_PAIRS_SET = 0, CTRL_OK = 0, CTRL_ERR = 1 };	/* 5.1.6.5 */
 #define F_CSUM		VIRTIO_F(0)
 #define F_GUEST_CSUM	VIRTIO_F(1)
 #define F_MTU		VIRTIO_F(3)
@@ -20,6 +23,8 @@ enum { RX = 0, TX = 1, QUEUE_SIZE = 256, FRAME_MIN = 14, BUFFERS_MAX = 128, LINK
 #define F_HOST_TSO6	VIRTIO_F(12)
 #define F_MRG_RXBUF	VIRTIO_F(15)
 #define F_STATUS	VIRTIO_F(16)
+#define F_CTRL_VQ	VIRTIO_F(17)
+#define F_MQ		VIRTIO_F(22)
 
 struct net_config {
 	uint8_t mac[NET_MAC];
@@ -34,13 +39,34 @@ struct net_header {
 _Static_assert(sizeof(struct net_header) == WIRE_HEADER, "as it goes over the wire");
 enum { H_NEEDS_CSUM = 1, H_DATA_VALID = 2 };
 
+struct port {			/* a wire, and whose it is */
+	struct net *net;
+	struct wire *wire;		/* owned */
+	bool waits;			/* its thread holds a frame for which there is no buffer */
+};
+
 struct net {
 	struct virtio v;		/* first */
-	struct wire *wire;		/* owned */
-	bool rx_waits;			/* the wire's thread holds a frame */
+	struct port port[NET_PAIRS_MAX];
+	unsigned ports, pairs;
+	uint8_t active;			/* pairs that the driver uses */
+	bool gone;
+	struct steer steer;		/* with one port for several pairs */
 	struct vq_used used[BUFFERS_MAX];
 	struct chain first, more, tx;
 };
+
+static unsigned rx_of(unsigned pair) { return 2 * pair; }
+static unsigned tx_of(unsigned pair) { return 2 * pair + 1; }
+static struct port *port_of(struct net *n, unsigned pair) { return &n->port[pair % n->ports]; }
+static bool steers(const struct net *n) { return n->ports == 1 && n->active > 1; }
+
+/* Without F_MQ the driver knows of one pair only, and the control queue is behind that (5.1.2). */
+static unsigned
+pairs_known(const struct net *n)
+{
+	return (n->v.features & F_MQ) != 0 ? n->pairs : 1;
+}
 
 /* ---- sending ---- */
 
@@ -59,42 +85,57 @@ header_fits(const struct net *n, const struct chain *c)
 	return h.gso_type == 0 || (f & (F_HOST_TSO4 | F_HOST_TSO6)) != 0;
 }
 
+static void
+steer_note(struct net *n, unsigned pair)
+{
+	uint8_t head[STEER_HEAD];
+
+	if (steers(n))
+		steer_sent(&n->steer, head, chain_read(&n->tx, WIRE_HEADER, head, sizeof(head)), pair);
+}
+
 /* false: the wire is full. */
 static bool
-send_one(struct net *n)
+send_one(struct net *n, unsigned pair)
 {
+	struct vq *q = &n->v.vq[tx_of(pair)];
 	struct chain *c = &n->tx;
 
-	if (header_fits(n, c) && wire_send(n->wire, c->iov, c->outs) == WIRE_full) {
-		vq_untake(&n->v.vq[TX], c);
-		return false;
+	if (header_fits(n, c)) {
+		if (wire_send(port_of(n, pair)->wire, c->iov, c->outs) == WIRE_full) {
+			vq_untake(q, c);
+			return false;
+		}
+		steer_note(n, pair);
 	}
-	vq_give(&n->v.vq[TX], c->id, c->slots, 0);
+	vq_give(q, c->id, c->slots, 0);
 	return true;
 }
 
 static void
-send_all(struct net *n)
+send_all(struct net *n, unsigned pair)
 {
-	struct vq *q = &n->v.vq[TX];
+	unsigned queue = tx_of(pair);
 	bool room = true;
 
 	do {
-		vq_listen(q, false);
-		while (room && virtio_take(&n->v, TX, &n->tx))
-			room = send_one(n);
-	} while (virtio_more(&n->v, TX) && room);
-	virtio_signal(&n->v, TX);
+		vq_listen(&n->v.vq[queue], false);
+		while (room && virtio_take(&n->v, queue, &n->tx))
+			room = send_one(n, pair);
+	} while (virtio_more(&n->v, queue) && room);
+	virtio_signal(&n->v, queue);
 }
 
 static void
 wire_writable(void *ctx)
 {
-	struct net *n = ctx;
+	struct port *p = ctx;
+	struct net *n = p->net;
 
 	pthread_mutex_lock(&n->v.vm->lock);
-	if (virtio_running(&n->v))
-		send_all(n);
+	for (unsigned pair = 0; pair < pairs_known(n) && virtio_running(&n->v); pair++)
+		if (port_of(n, pair) == p)
+			send_all(n, pair);
 	pthread_mutex_unlock(&n->v.vm->lock);
 }
 
@@ -104,10 +145,10 @@ enum rx { RX_done, RX_wait };
 
 /* Puts the message into as many buffers as it needs, or into none. */
 static enum rx
-receive(struct net *n, const uint8_t *message, size_t len)
+receive(struct net *n, unsigned queue, const uint8_t *message, size_t len)
 {
 	bool merge = (n->v.features & F_MRG_RXBUF) != 0;
-	struct vq *q = &n->v.vq[RX];
+	struct vq *q = &n->v.vq[queue];
 	unsigned count = 0;
 	uint16_t buffers;
 	size_t at = 0;
@@ -116,7 +157,7 @@ receive(struct net *n, const uint8_t *message, size_t len)
 		struct chain *c = count == 0 ? &n->first : &n->more;
 		size_t here;
 
-		if (!virtio_take(&n->v, RX, c)) {
+		if (!virtio_take(&n->v, queue, c)) {
 			for (; count > 0; count--)
 				vq_untake_slots(q, n->used[count - 1].slots);
 			return RX_wait;
@@ -130,7 +171,7 @@ receive(struct net *n, const uint8_t *message, size_t len)
 	buffers = at < len && !merge ? 1 : (uint16_t)count;
 	chain_write(&n->first, n->v.vm->mem, offsetof(struct net_header, num_buffers), &buffers, sizeof(buffers));
 	vq_give_many(q, n->used, count);
-	virtio_signal(&n->v, RX);
+	virtio_signal(&n->v, queue);
 	return RX_done;
 }
 
@@ -141,52 +182,111 @@ header_clean(const struct net *n, uint8_t *message)
 	struct net_header h;
 
 	memcpy(&h, message, sizeof(h));
-	if (!wire_segments(n->wire)) {
+	if (!wire_segments(n->port[0].wire))
 		h = (struct net_header){ .flags = h.flags & H_DATA_VALID };
-	}
 	if ((n->v.features & F_GUEST_CSUM) == 0)
 		h.flags = 0;
 	memcpy(message, &h, sizeof(h));
 }
 
+/* The receive queue for a frame that came by this port. */
+static unsigned
+queue_for(const struct net *n, const struct port *p, const uint8_t *message, size_t len)
+{
+	unsigned pair = n->ports > 1 ? (unsigned)(p - n->port) : 0;
+
+	if (steers(n))
+		pair = steer_pair(&n->steer, message + WIRE_HEADER, len - WIRE_HEADER);
+	return rx_of(pair % n->active);
+}
+
 static bool
 wire_message(void *ctx, const uint8_t *message, size_t len)
 {
-	struct net *n = ctx;
+	struct port *p = ctx;
+	struct net *n = p->net;
 	bool done = true;
 
 	if (len < WIRE_HEADER + FRAME_MIN)
 		return true;
 	pthread_mutex_lock(&n->v.vm->lock);
 	if (virtio_running(&n->v)) {
+		unsigned queue = queue_for(n, p, message, len);
+
 		header_clean(n, (uint8_t *)(uintptr_t)message);
-		vq_listen(&n->v.vq[RX], false);
-		done = receive(n, message, len) == RX_done;
+		vq_listen(&n->v.vq[queue], false);
+		done = receive(n, queue, message, len) == RX_done;
 		if (!done) {
-			vq_listen(&n->v.vq[RX], true);
-			done = receive(n, message, len) == RX_done;	/* one may have come in between */
+			vq_listen(&n->v.vq[queue], true);
+			done = receive(n, queue, message, len) == RX_done;	/* one may have come in between */
 		}
-		n->rx_waits = !done;
+		p->waits = !done;
 	}
 	pthread_mutex_unlock(&n->v.vm->lock);
 	return done;
 }
 
+/* Frames that wait are offered again. */
+static void
+offer_again(struct net *n, bool all)
+{
+	for (unsigned i = 0; i < n->ports; i++) {
+		if (all || n->port[i].waits)
+			wire_room(n->port[i].wire);
+		n->port[i].waits = false;
+	}
+}
+
 static void
 wire_gone(void *ctx)
 {
-	struct net *n = ctx;
+	struct net *n = ((struct port *)ctx)->net;
 	struct net_config c;
 
-	LOG(dev, error, "%s: the network behind it is gone; the guest's cable is out", n->v.dev.id);
 	pthread_mutex_lock(&n->v.vm->lock);
+	if (!n->gone)
+		LOG(dev, error, "%s: the network behind it is gone; the guest's cable is out", n->v.dev.id);
+	n->gone = true;
 	memcpy(&c, n->v.config, sizeof(c));
 	c.status = 0;
 	memcpy(n->v.config, &c, sizeof(c));
 	memcpy(n->v.config_birth, &c, sizeof(c));
 	virtio_config_changed(&n->v);
-	send_all(n);
+	for (unsigned pair = 0; pair < pairs_known(n) && virtio_running(&n->v); pair++)
+		send_all(n, pair);
 	pthread_mutex_unlock(&n->v.vm->lock);
+}
+
+/* ---- the control queue ---- */
+
+/* One command: its header, what it is about, and a byte for the answer. */
+static uint8_t
+command(struct net *n, const struct chain *c)
+{
+	struct { uint8_t class, cmd; uint16_t pairs; } cmd;
+
+	if (chain_read(c, 0, &cmd, sizeof(cmd)) != sizeof(cmd) || cmd.class != CTRL_MQ || cmd.cmd != CTRL_MQ_PAIRS_SET ||
+	    cmd.pairs < 1 || cmd.pairs > pairs_known(n) || (n->v.features & F_MQ) == 0)
+		return CTRL_ERR;
+	n->active = (uint8_t)cmd.pairs;
+	offer_again(n, true);
+	return CTRL_OK;
+}
+
+static void
+control(struct net *n, unsigned queue)
+{
+	struct chain *c = &n->tx;
+
+	do
+		while (virtio_take(&n->v, queue, c)) {
+			uint8_t answer = command(n, c);
+			size_t len = chain_write(c, n->v.vm->mem, 0, &answer, sizeof(answer));
+
+			vq_give(&n->v.vq[queue], c->id, c->slots, (uint32_t)len);
+		}
+	while (virtio_more(&n->v, queue));
+	virtio_signal(&n->v, queue);
 }
 
 /* ---- being one ---- */
@@ -196,12 +296,23 @@ net_notified(struct virtio *v, unsigned queue)
 {
 	struct net *n = (struct net *)v;
 
-	if (queue == TX) {
-		send_all(n);
-	} else if (n->rx_waits) {
-		n->rx_waits = false;
-		wire_room(n->wire);
+	if (queue >= 2 * pairs_known(n)) {
+		if (queue == 2 * pairs_known(n) && (v->features & F_CTRL_VQ) != 0)
+			control(n, queue);
+	} else if (queue % 2 == 1) {
+		send_all(n, queue / 2);
+	} else {
+		offer_again(n, false);
 	}
+}
+
+/* Nothing of the guest's is held: a waiting frame is the wire's, and is dropped or given when it is offered again. */
+static void
+forget(struct net *n)
+{
+	n->active = 1;
+	n->steer = (struct steer){ { 0 } };
+	offer_again(n, true);
 }
 
 static void
@@ -209,17 +320,15 @@ net_started(struct virtio *v)
 {
 	struct net *n = (struct net *)v;
 
-	wire_offload(n->wire, v->features & F_GUEST_CSUM, v->features & F_GUEST_TSO4, v->features & F_GUEST_TSO6);
-	n->rx_waits = false;
-	wire_room(n->wire);
+	for (unsigned i = 0; i < n->ports; i++)
+		wire_offload(n->port[i].wire, v->features & F_GUEST_CSUM, v->features & F_GUEST_TSO4, v->features & F_GUEST_TSO6);
+	forget(n);
 }
 
-/* Nothing of the guest's is held: a waiting frame is the wire's, and is dropped when it is offered again. */
 static bool
 net_quiet(struct virtio *v)
 {
-	((struct net *)v)->rx_waits = false;
-	wire_room(((struct net *)v)->wire);
+	forget((struct net *)v);
 	return true;
 }
 
@@ -228,13 +337,15 @@ net_close(struct dev *d)
 {
 	struct net *n = (struct net *)d;
 
-	wire_close(n->wire);
+	for (unsigned i = 0; i < n->ports; i++)
+		wire_close(n->port[i].wire);
 	virtio_fini(&n->v);
 	free(n);
 }
 
 static const struct dev_field net_fields[] = {
 	VIRTIO_FIELDS(struct net),
+	DEV_FIELD(struct net, active, 1, 1),
 	{ .name = NULL },
 };
 
@@ -247,27 +358,45 @@ static const struct virtio_ops net_ops = {
 	.id = VIRTIO_net, .pci_class = 2, .notified = net_notified, .started = net_started, .quiet = net_quiet,
 };
 
-struct virtio *
-net_open(struct vm *vm, const char *id, struct wire *wire, const uint8_t mac[NET_MAC], unsigned mtu)
+static bool
+ports_start(struct net *n)
 {
 	struct wire_client client = { wire_message, wire_writable, wire_gone, NULL };
-	struct net_config cfg = { .status = LINK_UP, .max_pairs = 1, .mtu = (uint16_t)mtu };
+
+	for (unsigned i = 0; i < n->ports; i++) {
+		client.ctx = &n->port[i];
+		if (wire_start(n->port[i].wire, &client) != 0)
+			return false;
+	}
+	return true;
+}
+
+struct virtio *
+net_open(struct vm *vm, const char *id, const struct net_setup *s)
+{
+	struct net_config cfg = { .status = LINK_UP, .max_pairs = (uint16_t)s->pairs, .mtu = (uint16_t)s->mtu };
 	struct net *n = calloc(1, sizeof(*n));
+	bool several = s->pairs > 1;
 
 	if (n == NULL) {
-		wire_close(wire);
+		for (unsigned i = 0; i < s->wires; i++)
+			wire_close(s->wire[i]);
 		return NULL;
 	}
-	n->wire = wire;
-	memcpy(cfg.mac, mac, NET_MAC);
-	virtio_init(&n->v, vm, &net_dev_ops, &net_ops, id, 2, QUEUE_SIZE);
+	n->ports = s->wires;
+	n->pairs = s->pairs;
+	n->active = 1;
+	for (unsigned i = 0; i < n->ports; i++)
+		n->port[i] = (struct port){ n, s->wire[i], false };
+	memcpy(cfg.mac, s->mac, NET_MAC);
+	virtio_init(&n->v, vm, &net_dev_ops, &net_ops, id, 2 * n->pairs + several, QUEUE_SIZE);
 	memcpy(n->v.config_birth, &cfg, sizeof(cfg));
 	n->v.config_size = n->v.config_writable = sizeof(cfg);
-	n->v.offered |= F_CSUM | F_GUEST_CSUM | F_MAC | F_MRG_RXBUF | F_STATUS | (mtu != 0 ? F_MTU : 0);
-	if (wire_segments(wire))
+	n->v.offered |= F_CSUM | F_GUEST_CSUM | F_MAC | F_MRG_RXBUF | F_STATUS | (s->mtu != 0 ? F_MTU : 0) |
+	    (several ? F_MQ | F_CTRL_VQ : 0);
+	if (wire_segments(n->port[0].wire))
 		n->v.offered |= F_GUEST_TSO4 | F_GUEST_TSO6 | F_HOST_TSO4 | F_HOST_TSO6;
-	client.ctx = n;
-	if (wire_start(wire, &client) == 0)
+	if (ports_start(n))
 		return &n->v;
 	net_close(&n->v.dev);
 	return NULL;

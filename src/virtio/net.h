@@ -4,6 +4,14 @@
 #include "host/wire.h"
 #include "virtio/virtio.h"
 
-enum { NET_MAC = 6, NET_USER_MTU = 65520 };
-/* wire is owned from here on, also when this fails with NULL (no memory, no thread). mtu 0: not said. */
-struct virtio *net_open(struct vm *vm, const char *id, struct wire *wire, const uint8_t mac[NET_MAC], unsigned mtu);
+enum { NET_MAC = 6, NET_USER_MTU = 65520, NET_PAIRS_MAX = 8 };
+_Static_assert(2 * NET_PAIRS_MAX + 1 <= VIRTIO_QUEUES_MAX, "and the control queue");
+
+struct net_setup {
+	struct wire *const *wire;	/* one for all pairs, or one each */
+	unsigned wires, pairs;
+	uint8_t mac[NET_MAC];
+	unsigned mtu;			/* 0: not said */
+};
+/* The wires are owned from here on, also when this fails with NULL (no memory, no thread). */
+struct virtio *net_open(struct vm *vm, const char *id, const struct net_setup *s);

@@ -23,12 +23,14 @@ static void
 setup(unsigned slot, unsigned how)
 {
 	uint64_t features = (uint64_t)1 << 32 | (how & 4 ? (uint64_t)1 << 34 : 0) | (how & 8 ? 1ull << 29 : 0) |
-	    (how & 16 ? 1ull << 28 : 0) | (slot == NET && console ? 1 : slot == NET && !vsock ? 0x18003 : slot == 1 ? 0x6600 : 0);
+	    (how & 16 ? 1ull << 28 : 0) | (slot == NET && console ? 1 : slot == NET && !vsock ? (how & 8 ? 0x438003u : 0x18003u) : slot == 1 ? 0x6600 : 0);
 	unsigned size = how & 32 ? 8 : how & 64 ? 256 : 4;
 
 	driver_begin(slot, features);
 	driver_queue(slot, 0, size, AREA, AREA + 0x1000, AREA + 0x2000);
 	driver_queue(slot, 1, size, AREA + 0x800, AREA + 0x1800, AREA + 0x2c00);
+	if (slot == NET && !console && !vsock)
+		driver_queue(slot, 4, size, AREA + 0x400, AREA + 0x1400, AREA + 0x2600);
 	reg_put(slot, 0x14, 1, 15);
 }
 
@@ -44,15 +46,15 @@ static struct virtio *
 open_third(void)
 {
 	struct console_host host = { host_write, NULL, NULL };
-	static const uint8_t mac[NET_MAC] = { 2 };
 	struct wire *w;
+	struct net_setup setup = { .wire = &w, .wires = 1, .pairs = 2, .mac = { 2 }, .mtu = 1500 };
 	char err[64];
 
 	if (console)
 		return console_open(&fake_vm, "console0", &host);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0 || (w = wire_open_fd(pair[0], err, sizeof(err))) == NULL)
 		return NULL;
-	return vsock ? vsock_open(&fake_vm, "vsock0", w, 3) : net_open(&fake_vm, "net0", w, mac, 1500);
+	return vsock ? vsock_open(&fake_vm, "vsock0", w, 3) : net_open(&fake_vm, "net0", &setup);
 }
 
 static void
@@ -62,7 +64,7 @@ step(unsigned slot, unsigned how, const uint8_t *p)
 
 	switch (p[0] % 13) {
 	case 0: case 1: case 2:
-		notify(slot, p[1] & 3);
+		notify(slot, p[1] & 7);
 		break;
 	case 3:
 		reg_put(slot, p[1] & 0x3f, (uint8_t)(1u << (p[2] & 3)), p[3]);

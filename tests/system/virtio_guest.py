@@ -40,7 +40,8 @@ def initrd(kernel, out, tmp):
     with open(os.path.join(root, "lib/dhcp"), "w") as f:
         f.write(DHCP)
     os.chmod(os.path.join(root, "lib/dhcp"), 0o755)
-    subprocess.run(["cc", "-O2", "-static", "-o", os.path.join(root, "bin/vsock"), "tests/system/vsock.c"], check=True)
+    for tool in ("vsock", "pump"):
+        subprocess.run(["cc", "-O2", "-static", "-o", os.path.join(root, "bin", tool), "tests/system/%s.c" % tool], check=True)
     for top, _, names in os.walk(os.path.join(os.path.dirname(kernel), "lib")):
         for n in names:
             if n.endswith(".ko") and n[:-3] in MODULES:

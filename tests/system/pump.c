@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/system/pump.c - in the guest of run-net: `pump send|receive ADDR PORT BYTES` moves that many bytes by TCP in large
+ * pieces (busybox's nc has 1 KiB), and prints how many and in how many milliseconds. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static double
+now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+}
+
+int
+main(int argc, char **argv)
+{
+	static char piece[256 << 10];
+	struct sockaddr_in to = { .sin_family = AF_INET };
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+	long long want, done = 0;
+	double begin;
+	ssize_t n = 1;
+
+	if (argc != 5 || s < 0)
+		return 2;
+	to.sin_addr.s_addr = inet_addr(argv[2]);
+	to.sin_port = htons((unsigned short)atoi(argv[3]));
+	want = atoll(argv[4]);
+	if (connect(s, (struct sockaddr *)&to, sizeof(to)) != 0)
+		return perror("connect"), 1;
+	for (begin = now(); done < want && n > 0; done += n > 0 ? n : 0)
+		n = strcmp(argv[1], "send") == 0 ? write(s, piece, sizeof(piece)) : read(s, piece, sizeof(piece));
+	if (strcmp(argv[1], "send") == 0) {		/* until all of it has arrived */
+		shutdown(s, SHUT_WR);
+		while (read(s, piece, sizeof(piece)) > 0)
+			;
+	}
+	printf("GUEST %s %lld bytes %.0f ms\n", argv[1], done, now() - begin);
+	return 0;
+}
