@@ -149,15 +149,18 @@ receive(struct net *n, unsigned queue, const uint8_t *message, size_t len)
 {
 	bool merge = (n->v.features & F_MRG_RXBUF) != 0;
 	struct vq *q = &n->v.vq[queue];
-	unsigned count = 0;
+	unsigned size = n->v.queue[queue].size, count = 0, most = !merge ? 1 : size < BUFFERS_MAX ? size : BUFFERS_MAX;
 	uint16_t buffers;
 	size_t at = 0;
 
-	while (at < len && count < (merge ? BUFFERS_MAX : 1)) {
+	while (at < len && count < most) {
 		struct chain *c = count == 0 ? &n->first : &n->more;
 		size_t here;
 
 		if (!virtio_take(&n->v, queue, c)) {
+			/* Of those that are there the driver has told: it shall tell of the next. */
+			if (virtio_more(&n->v, queue))
+				continue;
 			for (; count > 0; count--)
 				vq_untake_slots(q, n->used[count - 1].slots);
 			return RX_wait;
@@ -216,10 +219,6 @@ wire_message(void *ctx, const uint8_t *message, size_t len)
 		header_clean(n, (uint8_t *)(uintptr_t)message);
 		vq_listen(&n->v.vq[queue], false);
 		done = receive(n, queue, message, len) == RX_done;
-		if (!done) {
-			vq_listen(&n->v.vq[queue], true);
-			done = receive(n, queue, message, len) == RX_done;	/* one may have come in between */
-		}
 		p->waits = !done;
 	}
 	pthread_mutex_unlock(&n->v.vm->lock);

@@ -198,6 +198,51 @@ merged_buffers(void)
 	unboard();
 }
 
+/* With the event index: a frame that lacks buffers waits for the one behind those that are there, since the driver says
+ * nothing again of those. */
+static void
+waits_for_the_buffer_that_lacks(void)
+{
+	static uint8_t big[600];
+
+	board(F_MRG | (uint64_t)1 << 29, 2);
+	frame(big, 1, 2, 3, 4);
+	offer(0, 1, 1, 256);
+	offer(0, 1, 1, 256);
+	notify(NET, 0);
+	host_sends(big, sizeof(big));
+	for (unsigned i = 0; i < WAIT_MS && ram_get(ring(0) + 0x804 + 8 * SIZE, 2) != 2; i++)
+		usleep(1000);
+	CHECK_EQ(ram_get(ring(0) + 0x804 + 8 * SIZE, 2), 2);	/* "tell me of the third" */
+	CHECK_EQ(used(0), 0);
+	offer(0, 1, 1, 256);
+	notify(NET, 0);
+	used_wait(0, 3);
+	unboard();
+}
+
+/* Larger than all buffers that the ring can have: lost, but the card goes on. */
+static void
+larger_than_the_ring(void)
+{
+	static uint8_t big[1200];
+
+	board(F_MRG, 2);
+	frame(big, 1, 2, 3, 4);
+	for (unsigned i = 0; i < SIZE; i++)
+		offer(0, 1, 1, 128);
+	notify(NET, 0);
+	host_sends(big, sizeof(big));
+	used_wait(0, SIZE);
+	CHECK_EQ(used_len(0, 0), 0);
+	offer(0, 1, 1, 256);
+	notify(NET, 0);
+	host_sends(big, FRAME);
+	used_wait(0, SIZE + 1);
+	CHECK_EQ(used_len(0, SIZE), H + FRAME);
+	unboard();
+}
+
 static void
 control_queue(void)
 {
@@ -362,6 +407,8 @@ main(void)
 	RUN(shows_itself);
 	RUN(frames_both_ways);
 	RUN(merged_buffers);
+	RUN(waits_for_the_buffer_that_lacks);
+	RUN(larger_than_the_ring);
 	RUN(control_queue);
 	RUN(flows_stay_on_their_pair);
 	RUN(fewer_pairs);
