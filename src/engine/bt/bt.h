@@ -88,24 +88,33 @@ struct bt_exit {
 	uint32_t from;			/* block index */
 	uint32_t to;			/* linked to block, index + 1 */
 	uint32_t next_incoming;
-	uint8_t kind;
-	bool begun;			/* BX_light: the instruction was counted already (BM_counted) */
-	bool narrow;			/* the target is to be a narrow block */
+	uint8_t kind : 4;
+	uint8_t cross : 4;		/* BX_light: enum bt_cross, CROSS__COUNT: neither */
+	bool begun : 1;			/* BX_light: the instruction was counted already (BM_counted) */
+	bool narrow : 1;		/* the target is to be a narrow block */
 	uint16_t insn_id;		/* BX_interp, BX_light: for statistics */
-	uint8_t cross;			/* BX_light: enum bt_cross, CROSS__COUNT: neither */
+};
+static_assert(sizeof(struct bt_exit) == 32, "there are many");
+
+/* What the register fields of an instruction mean. */
+struct tr_fields {
+	bool modrm, mem, reg_gpr, rm_gpr, v_gpr, high8;
+	int8_t reg, rm;		/* numbers; rm only without memory operand, or the opcode's register */
 };
 
 /* What is known of an instruction by its first bytes; see forms.c. */
 enum { BT_FORMS = 2048 };
 struct bt_form {
-	uint64_t key, mask;		/* bytes */
+	uint64_t key;
 	uint32_t mode;
 	uint16_t maybe;			/* of struct tr_insn, as are kind and those below */
-	uint8_t kind;
-	bool imm_signed;
+	uint8_t kind, head;		/* head: how many bytes are in the key */
 	struct insn in;			/* .len 0: none */
 	struct insn_use use;
-};
+	struct tr_fields f;
+	bool imm_signed;
+} __attribute__((aligned(64)));
+static_assert(sizeof(struct bt_form) == 128, "two cache lines");
 
 /* What leaving translated code means: an exit's index, or one of these. */
 enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
@@ -233,8 +242,9 @@ struct bt_state {
  * the guest instruction's offset in its page. */
 enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
 
-enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 1 << 17, EXITS_MAX = 1 << 18, SIDE_MAX = 1 << 20, LIGHT_MAX = 1 << 14,
-	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 1 << 16, BT_CODE_SIZE = 32 << 20, BLOCK_ROOM = 64 << 10 };
+/* What of each is full when the code is, going by what gcc's own text needs. */
+enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 7 << 14, EXITS_MAX = 19 << 14, SIDE_MAX = 19 << 16, LIGHT_MAX = 1 << 14,
+	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 7 << 14, BT_CODE_SIZE = 30 << 20, BLOCK_ROOM = 64 << 10 };
 static_assert(BT_CODE_SIZE + PAGES_MAX * sizeof(struct bt_page) + BLOCKS_MAX * (sizeof(struct bt_block) + 4) +
 	EXITS_MAX * sizeof(struct bt_exit) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * 4 + BT_FORMS * sizeof(struct bt_form) +
 	SITES_MAX * sizeof(struct bt_site) < 60 << 20, "code cache and tables, with a dozen contexts in use, stay below 64 MiB");

@@ -92,7 +92,7 @@ exit_new(struct tr *t, unsigned kind, uint64_t target)
 {
 	uint32_t id = t->bt->nexits++;
 
-	t->bt->exits[id] = (struct bt_exit){ .kind = (uint8_t)kind, .target = target,
+	t->bt->exits[id] = (struct bt_exit){ .kind = kind & 15, .target = target,
 		.from = (uint32_t)(t->b - t->bt->blocks) };
 	return id;
 }

@@ -31,14 +31,14 @@ static const uint8_t after[256] = {
 	AHEAD, ALONE, AHEAD, AHEAD, ALONE, ALONE, MODRM, MODRM, FOUR(ALONE), ALONE, ALONE, MODRM, MODRM,
 };
 
-static uint64_t
-low_bytes(unsigned n)
+E_INLINE uint64_t
+low_bytes(unsigned n)	/* 1 to 8 */
 {
-	return n >= sizeof(uint64_t) ? UINT64_MAX : (1ull << 8 * n) - 1;
+	return UINT64_MAX >> (64 - 8 * n);
 }
 
-/* Where the form of these bytes is, if it is anywhere. Only a guess at its length: the entry's mask tells. */
-static struct bt_form *
+/* Where the form of these bytes is, if it is anywhere. Only a guess at its length: the entry tells. */
+E_INLINE struct bt_form *
 place_of(const struct tr *t, uint64_t bytes)
 {
 	uint64_t b = bytes;
@@ -55,8 +55,21 @@ place_of(const struct tr *t, uint64_t bytes)
 		modrm = b >> 8 & 0xff;
 		n += modrm < 0xc0 && (modrm & 7) == 4;
 	}
-	n += what;
+	n += what;		/* 1 to 7 */
 	return &t->bt->form[((bytes & low_bytes(n)) ^ t->mode) * 0x9e3779b97f4a7c15 >> FORMS_SHIFT];
+}
+
+/* Each has two places; what comes in new pushes the other aside. */
+static struct bt_form *
+other_place(const struct tr *t, const struct bt_form *f)
+{
+	return &t->bt->form[(size_t)(f - t->bt->form) ^ 1];
+}
+
+static bool
+is_that(const struct tr *t, const struct bt_form *f, uint64_t bytes)
+{
+	return (bytes & low_bytes(f->head)) == f->key && f->mode == t->mode && f->in.len != 0;
 }
 
 static uint64_t
@@ -76,11 +89,15 @@ tr_form_find(const struct tr *t, struct tr_insn *i)
 
 	__builtin_memcpy(&bytes, i->raw, sizeof(bytes));
 	f = place_of(t, bytes);
-	if ((bytes & f->mask) != f->key || f->mode != t->mode || f->in.len == 0)
-		return false;
+	if (!is_that(t, f, bytes)) {
+		f = other_place(t, f);
+		if (!is_that(t, f, bytes))
+			return false;
+	}
 	i->in = f->in;
 	i->use = f->use;
 	i->maybe = f->maybe;
+	i->f = f->f;
 	i->kind = f->kind;
 	if (f->in.disp_size != 0) {
 		__builtin_memcpy(&v, i->raw + f->in.disp_at, sizeof(v));
@@ -146,6 +163,7 @@ tr_form_keep(const struct tr *t, const struct tr_insn *i)
 		return;
 	__builtin_memcpy(&bytes, i->raw, sizeof(bytes));
 	f = place_of(t, bytes);
-	*f = (struct bt_form){ .mask = low_bytes(head), .key = bytes & low_bytes(head), .mode = t->mode, .kind = i->kind,
+	*other_place(t, f) = *f;
+	*f = (struct bt_form){ .head = (uint8_t)head, .key = bytes & low_bytes(head), .mode = t->mode, .kind = i->kind, .f = i->f,
 		.maybe = i->maybe, .imm_signed = in->imm_size != 0 && is_signed(i), .in = *in, .use = i->use };
 }

@@ -8,12 +8,6 @@
 
 enum { MOD_REG_BITS = 0xc0, REX_R = 4, REX_B = 1, REX_W = 8, HIGH8_FIRST = 4 /* AH's number in ModRM */ };
 
-/* What the register fields of an instruction mean. */
-struct fields {
-	bool modrm, mem, reg_gpr, rm_gpr, v_gpr, high8;
-	int reg, rm;		/* numbers; rm only without memory operand, or the opcode's register */
-};
-
 static bool
 in_list(unsigned op, const char *list, unsigned n)
 {
@@ -52,18 +46,18 @@ is_vector_op(const struct insn *in)
 	return false;
 }
 
-static struct fields
+static struct tr_fields
 fields_of(const struct insn *in)
 {
 	bool vector = is_vector_op(in), gpr_in_reg;
-	struct fields f = { .modrm = in->has_modrm };
+	struct tr_fields f = { .modrm = in->has_modrm };
 	unsigned k;
 
 	for (k = 0; k < in->nopnds; k++)
 		f.high8 |= in->op[k].kind == OPND_reg && in->op[k].reg >= OPND_HIGH8;
 	f.mem = in->has_modrm && (in->modrm & MOD_REG_BITS) != MOD_REG_BITS;
-	f.reg = (in->modrm >> 3 & 7) | (in->rex & REX_R ? 8 : 0);
-	f.rm = (in->has_modrm ? in->modrm & 7 : in->opcode & 7) | (in->rex & REX_B ? 8 : 0);
+	f.reg = (int8_t)((in->modrm >> 3 & 7) | (in->rex & REX_R ? 8 : 0));
+	f.rm = (int8_t)((in->has_modrm ? in->modrm & 7 : in->opcode & 7) | (in->rex & REX_B ? 8 : 0));
 	if (!in->has_modrm) {	/* a register in the opcode: MOV r, imm; BSWAP; XCHG */
 		f.rm_gpr = (in->map == MAP_1 && (in->opcode >> 4 == 0xb || (in->opcode & 0xf8) == 0x90)) ||
 			(in->map == MAP_0f && (in->opcode & 0xf8) == 0xc8);
@@ -88,7 +82,7 @@ fields_of(const struct insn *in)
 }
 
 static uint32_t
-homed_fields(const struct insn *in, const struct fields *f)
+homed_fields(const struct insn *in, const struct tr_fields *f)
 {
 	uint32_t set = 0;
 
@@ -103,7 +97,7 @@ homed_fields(const struct insn *in, const struct fields *f)
 
 /* A register operand of 64 bits (or one only read) can be used in place, in the register file. */
 static bool
-rm_in_place(const struct tr_insn *i, const struct fields *f)
+rm_in_place(const struct tr_insn *i, const struct tr_fields *f)
 {
 	const struct insn *in = &i->in;
 
@@ -124,10 +118,10 @@ rm_in_place(const struct tr_insn *i, const struct fields *f)
 
 /* Whether tr_plain can do it. */
 bool
-tr_plain_fits(const struct tr *t, const struct tr_insn *i)
+tr_plain_fits(const struct tr *t, struct tr_insn *i)
 {
 	const struct insn *in = &i->in;
-	struct fields f = fields_of(in);
+	struct tr_fields f = i->f = fields_of(in);
 	uint32_t homed = homed_fields(in, &f);
 	unsigned k;
 
@@ -160,7 +154,7 @@ overwrites(const struct insn *in)
 }
 
 static void
-encode(struct tr *t, const struct insn *in, const uint8_t *raw, const struct fields *f, int reg, struct rm rm, int v)
+encode(struct tr *t, const struct insn *in, const uint8_t *raw, const struct tr_fields *f, int reg, struct rm rm, int v)
 {
 	struct emit *e = &t->e;
 	uint32_t prefixes = 0;
@@ -235,7 +229,7 @@ homes_choose(struct homes *h, uint32_t set, int first, int second)
 /* AH, CH, DH, BH beside a memory operand, whose registers need REX: the register's second byte is its
  * first meanwhile. */
 static void
-high8_turn(struct tr *t, const struct fields *f, unsigned by)
+high8_turn(struct tr *t, const struct tr_fields *f, unsigned by)
 {
 	e_rorx64(&t->e, f->reg - HIGH8_FIRST, f->reg - HIGH8_FIRST, by);
 }
@@ -245,7 +239,7 @@ tr_plain(struct tr *t, struct tr_insn *i)
 {
 	const struct insn *in = &i->in;
 	const uint8_t *raw = i->raw;
-	struct fields f = fields_of(in);
+	const struct tr_fields f = i->f;
 	uint32_t homed = homed_fields(in, &f);
 	struct homes h = { .n = 0 };
 	bool write = false, turned = f.high8 && f.mem;

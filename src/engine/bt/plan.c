@@ -146,7 +146,7 @@ is_verbatim(const struct tr *t, const struct tr_insn *i)
 }
 
 static unsigned
-kind_of(const struct tr *t, const struct tr_insn *i)
+kind_of(const struct tr *t, struct tr_insn *i)
 {
 	const struct insn *in = &i->in;
 	const struct insn_info *info = &insn_info[in->id];
@@ -245,19 +245,18 @@ decode_straddling(struct tr *t, unsigned off, struct tr_insn *i)
 	return true;
 }
 
-static bool
-is_direct(const struct tr_insn *i)
-{
-	return i->kind == TK_jcc || i->kind == TK_loop || i->kind == TK_jmp || i->kind == TK_call;
-}
+/* Control never goes on behind it within the block; it goes to a known address; whoever comes next may read all flags. */
+enum { ENDS = 1, DIRECT = 2, ALL_LIVE = 4 };
+static const uint8_t flow[UINT8_MAX + 1] = {
+	[TK_interp] = ENDS | ALL_LIVE, [TK_jmp_reg] = ENDS | ALL_LIVE, [TK_call_reg] = ENDS | ALL_LIVE, [TK_ret] = ENDS | ALL_LIVE,
+	[TK_jmp] = ENDS | DIRECT, [TK_call] = ENDS | DIRECT, [TK_jcc] = DIRECT, [TK_loop] = DIRECT,
+	[TK_acflag] = ENDS, [TK_syscall] = ENDS, [TK_sysret] = ENDS,
+};
 
-/* Control never goes on behind it within the block. */
 static bool
 ends(const struct tr_insn *i)
 {
-	return i->kind == TK_interp || i->kind == TK_jmp || i->kind == TK_call || i->kind == TK_jmp_reg ||
-		i->kind == TK_call_reg || i->kind == TK_ret || i->kind == TK_acflag ||
-		i->kind == TK_syscall || i->kind == TK_sysret;
+	return (flow[i->kind] & ENDS) != 0;
 }
 
 /* The arithmetic flags that code at rip needs, as far as one can see from here. */
@@ -319,29 +318,22 @@ find_targets(struct tr *t)
 	}
 }
 
-/* Flags needed where control may go from instruction k; `out`: where it leaves the block. */
-static uint16_t
-live_behind(struct tr *t, unsigned k, uint16_t out)
+/* Flags needed outside of the block where its instructions leave it. */
+static void
+find_live_outside(const struct tr *t, uint16_t *out)
 {
-	struct tr_insn *i = &t->i[k];
+	const struct tr_insn *i;
+	unsigned k;
 
-	if (i->kind == TK_interp || i->kind == TK_jmp_reg || i->kind == TK_call_reg || i->kind == TK_ret)
-		return RFLAGS_arith;
-	if (i->target >= 0)
-		out |= t->i[i->target].live;
-	return ends(i) || k + 1 == t->n ? out : out | t->i[k + 1].live;
-}
-
-/* Flags needed outside of the block where instruction k leaves it. */
-static uint16_t
-live_outside(const struct tr *t, unsigned k)
-{
-	const struct tr_insn *i = &t->i[k];
-	uint16_t live = is_direct(i) && i->target < 0 ? live_at(t, tr_target(t, i)) : 0;
-
-	if (i->kind == TK_acflag || (!ends(i) && k + 1 == t->n))
-		live |= live_at(t, tr_next(t, i));
-	return live;
+	for (k = 0; k < t->n; k++)
+		out[k] = t->i[k].kind == TK_acflag ? live_at(t, tr_next(t, &t->i[k])) : 0;
+	for (k = 0; k < t->ndirect; k++) {
+		i = &t->i[t->direct[k]];
+		if (i->target < 0)
+			out[t->direct[k]] = live_at(t, tr_target(t, i));
+	}
+	if (t->n > 0 && !ends(&t->i[t->n - 1]))
+		out[t->n - 1] |= live_at(t, tr_next(t, &t->i[t->n - 1]));
 }
 
 static void
@@ -349,24 +341,29 @@ find_live(struct tr *t)
 {
 	uint16_t out[TR_INSNS], live;
 	bool loops = false, again = true;
-	unsigned k;
+	struct tr_insn *i;
+	unsigned k, f;
 
-	for (k = 0; k < t->n; k++) {
-		out[k] = live_outside(t, k);
-		t->i[k].live = 0;
-		loops |= t->i[k].target >= 0 && t->i[k].target <= (int)k;
+	find_live_outside(t, out);
+	for (k = 0; k < t->ndirect; k++) {
+		i = &t->i[t->direct[k]];
+		loops |= i->target >= 0 && i->target <= (int)t->direct[k];
 	}
 	while (again) {
 		again = false;
-		for (k = t->n; k-- > 0; ) {
-			struct tr_insn *i = &t->i[k];
-
-			i->live_out = live_behind(t, k, out[k]);
-			live = (uint16_t)((i->live_out & ~(i->use.fl_write & ~i->maybe)) | i->use.fl_read) & RFLAGS_arith;
+		for (k = t->n, live = 0; k-- > 0; i->live = live) {
+			i = &t->i[k];
+			f = flow[i->kind];
+			live = out[k] | (f & ENDS ? 0 : live);
+			if (f != 0 && i->target >= 0)
+				live |= t->i[i->target].live;
+			if (f & ALL_LIVE)
+				live = RFLAGS_arith;
+			i->live_out = live;
+			live = (uint16_t)((live & ~(i->use.fl_write & ~i->maybe)) | i->use.fl_read) & RFLAGS_arith;
 			if (i->kind == TK_interp || (t->mode & BM_counted))
 				live = RFLAGS_arith;
 			again |= loops && live != i->live;
-			i->live = live;
 		}
 	}
 }
@@ -438,7 +435,8 @@ tr_plan(struct tr *t, unsigned start)
 			i->cross = 0;
 		i->target = -1;
 		t->sti |= i->kind == TK_sti;
-		direct = is_direct(i);
+		i->live = 0;
+		direct = (flow[i->kind] & DIRECT) != 0;
 		if (direct)
 			t->direct[t->ndirect++] = (uint16_t)t->n;
 		t->n++;

@@ -158,8 +158,8 @@ collect(struct tr *t)
 		struct tr_insn *i = &t->i[k];
 
 		if (open != 0 && (i->label || !is_quiet(i)))
-			for (open = 0, r = 0; r < 16; r++)
-				bases[r].g = NULL;
+			for (; open != 0; open &= open - 1)
+				bases[__builtin_ctz(open)].g = NULL;
 		if (access_of(t, i, &base, &a)) {
 			join(t, k, &bases[base], base, &a);
 			open |= 1u << base;
@@ -203,7 +203,7 @@ dissolve(struct tr *t, unsigned n)
 {
 	unsigned k;
 
-	for (k = 0; k < t->n; k++)
+	for (k = t->group[n].at; k <= t->group[n].last; k++)
 		if (t->i[k].group == (int)n)
 			t->i[k].group = NO_GROUP;
 	t->group[n].members = 0;

@@ -184,7 +184,7 @@ cross(struct tr *t, struct tr_insn *i, enum bt_cross which)
 {
 	uint32_t id = tr_exit_light(t, i);
 
-	t->bt->exits[id].cross = (uint8_t)which;
+	t->bt->exits[id].cross = (unsigned)which & 15;
 	if (t->fl == FL_native)
 		tr_flags_save(t, S0);		/* SYSRET may be #UD */
 	if (which == CROSS_syscall)

@@ -19,6 +19,7 @@ enum tr_flags { FL_native, FL_saved };
 struct tr_insn {
 	struct insn in;
 	struct insn_use use;
+	struct tr_fields f;		/* of TK_plain */
 	uint16_t off;			/* in the page */
 	uint16_t live, live_out;	/* arithmetic flags needed before it, behind it */
 	uint16_t maybe;			/* flags that it may write, or leave: in use.fl_write, not in use.fl_read */
@@ -117,7 +118,7 @@ bool tr_crosses(const struct tr *t, const struct tr_insn *i);
 void tr_split_store(struct tr *t, const struct tr_insn *i);
 void tr_split_emit(struct tr *t, const struct cold *c);
 /* re-encoding: plain.c */
-bool tr_plain_fits(const struct tr *t, const struct tr_insn *i);
+bool tr_plain_fits(const struct tr *t, struct tr_insn *i);	/* sets i->f */
 void tr_plain(struct tr *t, struct tr_insn *i);
 void tr_lea(struct tr *t, struct tr_insn *i);
 void tr_address(struct tr *t, const struct insn *in, uint64_t next, int to);
