@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api/inspect.c - what can be seen of a machine: registers while it stands, counters at any time. */
 #include "api/vm.h"
+#include "vm/sched.h"
 #include "cpu/access.h"
 #include "cpu/sysreg.h"
 #include <string.h>
@@ -122,7 +123,7 @@ add_times(const struct vm *vm, struct regent_stats *st)
 
 		st->switches += vc->switches;
 		if (vc->sched != NULL)
-			st->cpu_seconds += (double)vc->ran / (double)clock_host_khz() / 1e3;
+			st->cpu_seconds += (double)sched_ran(vc) / (double)clock_host_khz() / 1e3;
 		else if (vc->thread_started && pthread_getcpuclockid(vc->thread, &clock) == 0 &&
 			 clock_gettime(clock, &ts) == 0)
 			st->cpu_seconds += seconds_between(&none, &ts);

@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,18 @@ open_standard_fds(void)
 			return;
 }
 
+/* Commands that only print end as such tools do when nobody reads any more; others have pipes and sockets of their own. */
+static bool
+only_prints(const char *command)
+{
+	static const char *const all[] = { "ps", "regs", "trace", "policy", "cpus", "doctor" };
+
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(all[i], command) == 0)
+			return true;
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -173,5 +186,7 @@ main(int argc, char **argv)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			return cli_help(2, help);
 	}
+	if (only_prints(argv[1]))
+		signal(SIGPIPE, SIG_DFL);
 	return c->run(argc - 1, argv + 1);
 }

@@ -109,39 +109,56 @@ trim(struct vcpu *vc)
 		vc->engine->trim(&vc->cpu);
 }
 
-/* This thread's CPU time in ticks. */
+/* A thread's CPU time in ticks. */
 static uint64_t
-cpu_ticks(const struct sched *s)
+cpu_ticks(const struct sched *s, clockid_t of)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	clock_gettime(of, &ts);
 	return (uint64_t)ts.tv_sec * 1000 * s->khz + (uint64_t)ts.tv_nsec * s->khz / (NS_PER_S / 1000);
+}
+
+/* What a thread had since it was last asked beyond what was charged; at most these ticks of the clock. */
+static uint64_t
+used(const struct worker *w, uint64_t now, uint64_t ticks)
+{
+	uint64_t since = now - w->cpu_seen, more = since > w->charged ? since - w->charged : 0;
+
+	return more < ticks ? more : ticks;
 }
 
 /* How many of a slice's ticks this thread had. To ask is a system call: short slices are believed. */
 static uint64_t
 had(struct worker *w, uint64_t ticks)
 {
-	uint64_t now, used;
+	uint64_t now;
 
 	if (ticks < w->sched->khz * LONG_US / US_PER_MS) {
 		w->charged += ticks;
 		return ticks;
 	}
-	now = cpu_ticks(w->sched);
-	used = now - w->cpu_seen;
-	used = used > w->charged ? used - w->charged : 0;
+	now = cpu_ticks(w->sched, CLOCK_THREAD_CPUTIME_ID);
+	ticks = used(w, now, ticks);
 	w->cpu_seen = now;
 	w->charged = 0;
-	return used < ticks ? used : ticks;
+	return ticks;
+}
+
+/* Pool's lock held. */
+static void
+charge(struct worker *w, struct vcpu *vc, uint64_t ticks)
+{
+	ticks = had(w, ticks);
+	vc->ran += ticks;
+	vc->spent += ticks * SCHED_WEIGHT_ONE / vc->vm->weight;
 }
 
 /* From tick `from` on until it blocks or its time is over; *end: when that was. */
 static enum step
 run_slice(struct worker *w, struct vcpu *vc, uint64_t from, uint64_t *end)
 {
-	uint64_t over = from + w->sched->quantum, ticks;
+	uint64_t over = from + w->sched->quantum;
 	enum step step;
 
 	if (vc->trim)
@@ -152,9 +169,6 @@ run_slice(struct worker *w, struct vcpu *vc, uint64_t from, uint64_t *end)
 		step = vcpu_step(vc);
 		*end = __rdtsc();
 	} while (step == STEP_again && *end < over);
-	ticks = had(w, *end - from);
-	vc->ran += ticks;
-	vc->spent += ticks * SCHED_WEIGHT_ONE / vc->vm->weight;
 	return step;
 }
 
@@ -164,21 +178,22 @@ worker_thread(void *arg)
 	struct worker *w = arg;
 	struct sched *s = w->sched;
 	struct vcpu *vc;
-	uint64_t now;
+	uint64_t from, end;
 	enum step step;
 
 	prctl(PR_SET_NAME, "pool");
-	w->cpu_seen = cpu_ticks(s);
+	w->cpu_seen = cpu_ticks(s, CLOCK_THREAD_CPUTIME_ID);
 	pthread_mutex_lock(&s->lock);
 	while ((vc = dequeue(s)) != NULL) {
 		s->switches += vc != w->before;
 		vc->switches += vc != w->before;
 		w->now = vc;
-		now = __rdtsc();
-		w->slice_end = now + s->quantum;
+		from = __rdtsc();
+		w->slice_end = from + s->quantum;
 		pthread_mutex_unlock(&s->lock);
-		step = run_slice(w, vc, now, &now);
+		step = run_slice(w, vc, from, &end);
 		pthread_mutex_lock(&s->lock);
+		charge(w, vc, end - from);
 		w->before = vc;
 		w->now = NULL;
 		put_back(s, vc, step);
@@ -412,6 +427,22 @@ sched_wake(struct vcpu *vc)
 		pthread_cond_signal(&s->work);
 	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t
+sched_ran(const struct vcpu *vc)
+{
+	struct sched *s = vc->sched;
+	clockid_t clock;
+	uint64_t ran;
+
+	pthread_mutex_lock(&s->lock);
+	ran = vc->ran;
+	for (unsigned i = 0; i < s->workers; i++)
+		if (s->worker[i].now == vc && pthread_getcpuclockid(s->worker[i].thread, &clock) == 0)
+			ran += used(&s->worker[i], cpu_ticks(s, clock), UINT64_MAX);
+	pthread_mutex_unlock(&s->lock);
+	return ran;
 }
 
 uint64_t

@@ -25,4 +25,5 @@ void sched_forget(struct sched *s, struct vm *vm);	/* after its end: before vm_c
 /* vm.c's part: a vCPU has been asked something. Any thread. */
 void sched_wake(struct vcpu *vc);
 
+uint64_t sched_ran(const struct vcpu *vc);	/* ticks of the host's TSC that it had, the slice that runs included */
 uint64_t sched_switches(const struct sched *s);	/* times a thread went from one vCPU to another */
