@@ -121,9 +121,36 @@ groups_given_up_leave_nothing_behind(void)
 	rig_close(g);
 }
 
+/* The tables grow with the code cache; by default they would be full here, and everything dropped.
+ *	mov eax,1; hlt */
+static void
+a_larger_cache_has_larger_tables(void)
+{
+	for (unsigned times = 1; times <= 4; times += 3) {
+		struct rig *g;
+		struct bt_state *bt;
+		uint64_t flushes;
+
+		rig_code_cache = times * (uint64_t)BT_CODE_SIZE;
+		g = open_bt();
+		rig_code_cache = 0;
+		bt = g->cpu.bt;
+		bt->nside = SIDE_MAX;
+		bt->nexits = EXITS_MAX;
+		bt->nblocks = BLOCKS_MAX;
+		flushes = bt->stats.flushes;
+		rig_code(g, "\xb8\x01\x00\x00\x00\xf4", 6);
+		CHECK_EQ(rig_run(g), EXIT_hlt);
+		CHECK_EQ(g->cpu.r.rax, 1);
+		CHECK_EQ(bt->stats.flushes - flushes, times == 1);
+		rig_close(g);
+	}
+}
+
 int
 main(void)
 {
+	RUN(a_larger_cache_has_larger_tables);
 	RUN(stac_stays_in_its_page);
 	RUN(jumps_follow_the_mapping);
 	RUN(groups_given_up_leave_nothing_behind);

@@ -179,7 +179,8 @@ enum { LIVE_x87 = 1 << FPU_x87, LIVE_sse = 1 << FPU_sse, LIVE_avx = 1 << FPU_avx
 struct bt_state {
 	struct bt_ctx *ctx[BT_CTXS];	/* owned, in the low 2 GiB; NULL: not needed yet */
 	uint32_t ctx_mode[BT_CTXS];	/* the mode of each, side by side to be looked through; 0: not used */
-	uint32_t targets, sites_max;	/* how many there are, by the size of the code cache */
+	/* How many there are, by the size of the code cache. */
+	uint32_t targets, sites_max, pages_max, blocks_max, exits_max, side_max, light_max, block_hashes;
 
 	uint16_t flags_saved;		/* AH of lahf, AL of seto */
 	uint8_t fpu_live;		/* LIVE_*: what of the guest's FPU state is in the host's registers */

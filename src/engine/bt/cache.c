@@ -33,12 +33,20 @@ code_bytes(const struct cpu *c)
 	return c->code_cache == 0 ? BT_CODE_SIZE : (c->code_cache + PAGE_SIZE - 1) & PAGE_MASK;
 }
 
-/* The tables in the low 2 GiB, of which there is not much: what a small cache can use. */
+/* The tables that describe the code, by the room for it. Those in the low 2 GiB, of which there is not much, grow no
+ * larger than by default, but are smaller for a small cache. */
 static void
 tables_size(struct bt_state *bt)
 {
-	size_t code = code_bytes(bt->c);
+	size_t code = code_bytes(bt->c), times = (code + BT_CODE_SIZE - 1) / BT_CODE_SIZE;
 
+	bt->pages_max = (uint32_t)(PAGES_MAX * times);
+	bt->blocks_max = (uint32_t)(BLOCKS_MAX * times);
+	bt->exits_max = (uint32_t)(EXITS_MAX * times);
+	bt->side_max = (uint32_t)(SIDE_MAX * times);
+	bt->light_max = (uint32_t)(LIGHT_MAX * times);
+	for (bt->block_hashes = BLOCK_HASH; bt->block_hashes < bt->blocks_max;)
+		bt->block_hashes *= 2;
 	bt->targets = BT_TARGETS_MAX;
 	bt->sites_max = SITES_MAX;
 	while (code < BT_CODE_SIZE && bt->targets > TARGETS_MIN) {
@@ -57,21 +65,21 @@ in_bytes(const struct bt_state *bt)
 int
 bt_cache_open(struct bt_state *bt)
 {
-	bt->pages = array_open(PAGES_MAX * sizeof(*bt->pages));
-	bt->blocks = array_open(BLOCKS_MAX * sizeof(*bt->blocks));
-	bt->exits = array_open(EXITS_MAX * sizeof(*bt->exits));
-	bt->side = array_open(SIDE_MAX * sizeof(*bt->side));
-	bt->held = array_open(HASH_SIZE * sizeof(*bt->held));
 	tables_size(bt);
+	bt->pages = array_open(bt->pages_max * sizeof(*bt->pages));
+	bt->blocks = array_open(bt->blocks_max * sizeof(*bt->blocks));
+	bt->exits = array_open(bt->exits_max * sizeof(*bt->exits));
+	bt->side = array_open(bt->side_max * sizeof(*bt->side));
+	bt->held = array_open(HASH_SIZE * sizeof(*bt->held));
 	bt->sites = low_map(bt->sites_max * sizeof(*bt->sites));
 	bt->ctx[0] = low_map(BT_CTX_BYTES(bt));
 	bt->form = array_open(BT_FORMS * sizeof(*bt->form));
-	bt->light = array_open(LIGHT_MAX * sizeof(*bt->light));
+	bt->light = array_open(bt->light_max * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
-	bt->block_hash = array_open(BLOCK_HASH * sizeof(uint32_t));
+	bt->block_hash = array_open(bt->block_hashes * sizeof(uint32_t));
 	bt->block_in = array_open(in_bytes(bt));
-	bt->block_chain = array_open(BLOCKS_MAX * sizeof(uint32_t));
+	bt->block_chain = array_open(bt->blocks_max * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
 	    bt->light == NULL || bt->form == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_in == NULL || bt->block_chain == NULL)
@@ -84,22 +92,22 @@ bt_cache_open(struct bt_state *bt)
 void
 bt_cache_close(struct bt_state *bt)
 {
-	array_close(bt->pages, PAGES_MAX * sizeof(*bt->pages));
-	array_close(bt->blocks, BLOCKS_MAX * sizeof(*bt->blocks));
-	array_close(bt->exits, EXITS_MAX * sizeof(*bt->exits));
-	array_close(bt->side, SIDE_MAX * sizeof(*bt->side));
+	array_close(bt->pages, bt->pages_max * sizeof(*bt->pages));
+	array_close(bt->blocks, bt->blocks_max * sizeof(*bt->blocks));
+	array_close(bt->exits, bt->exits_max * sizeof(*bt->exits));
+	array_close(bt->side, bt->side_max * sizeof(*bt->side));
 	array_close((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
 	bt_windows_close(bt);
 	low_unmap(bt->sites, bt->sites_max * sizeof(*bt->sites));
 	for (unsigned i = 0; i < BT_CTXS; i++)
 		low_unmap(bt->ctx[i], BT_CTX_BYTES(bt));
 	array_close(bt->form, BT_FORMS * sizeof(*bt->form));
-	array_close(bt->light, LIGHT_MAX * sizeof(*bt->light));
+	array_close(bt->light, bt->light_max * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
-	array_close(bt->block_hash, BLOCK_HASH * sizeof(uint32_t));
+	array_close(bt->block_hash, bt->block_hashes * sizeof(uint32_t));
 	array_close(bt->block_in, in_bytes(bt));
-	array_close(bt->block_chain, BLOCKS_MAX * sizeof(uint32_t));
+	array_close(bt->block_chain, bt->blocks_max * sizeof(uint32_t));
 	code_map_close(&bt->code);
 }
 
@@ -114,7 +122,7 @@ tables_clear(struct bt_state *bt)
 	memset(bt->page_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->phys_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->block_in, 0, in_bytes(bt));
-	memset(bt->block_hash, 0, BLOCK_HASH * sizeof(uint32_t));
+	memset(bt->block_hash, 0, bt->block_hashes * sizeof(uint32_t));
 }
 
 void
@@ -152,19 +160,19 @@ bt_trim(struct cpu *c)
 
 	if (bt->free - bt->first < TRIM_LEAST)
 		return;
-	give_back(bt->pages, PAGES_MAX * sizeof(*bt->pages));
-	give_back(bt->blocks, BLOCKS_MAX * sizeof(*bt->blocks));
-	give_back(bt->exits, EXITS_MAX * sizeof(*bt->exits));
-	give_back(bt->side, SIDE_MAX * sizeof(*bt->side));
+	give_back(bt->pages, bt->pages_max * sizeof(*bt->pages));
+	give_back(bt->blocks, bt->blocks_max * sizeof(*bt->blocks));
+	give_back(bt->exits, bt->exits_max * sizeof(*bt->exits));
+	give_back(bt->side, bt->side_max * sizeof(*bt->side));
 	give_back((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
 	give_back(bt->sites, bt->sites_max * sizeof(*bt->sites));
 	give_back(bt->form, BT_FORMS * sizeof(*bt->form));
-	give_back(bt->light, LIGHT_MAX * sizeof(*bt->light));
+	give_back(bt->light, bt->light_max * sizeof(*bt->light));
 	give_back(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	give_back(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
-	give_back(bt->block_hash, BLOCK_HASH * sizeof(uint32_t));
+	give_back(bt->block_hash, bt->block_hashes * sizeof(uint32_t));
 	give_back(bt->block_in, in_bytes(bt));
-	give_back(bt->block_chain, BLOCKS_MAX * sizeof(uint32_t));
+	give_back(bt->block_chain, bt->blocks_max * sizeof(uint32_t));
 	madvise(from, (size_t)(bt->code.rw + bt->code.size - from), MADV_REMOVE);
 	for (unsigned i = 0; i < BT_CTXS && bt->ctx[i] != NULL; i++)
 		give_back(bt->ctx[i], BT_CTX_BYTES(bt));
@@ -184,9 +192,9 @@ mix(uint64_t a, uint64_t b)
 
 /* Blocks of a page are neighbours. */
 static uint32_t
-block_mix(uint64_t rip, uint32_t page)
+block_mix(const struct bt_state *bt, uint64_t rip, uint32_t page)
 {
-	return ((uint32_t)rip + page * 0x9e3779b1u) & (BLOCK_HASH - 1);
+	return ((uint32_t)rip + page * 0x9e3779b1u) & (bt->block_hashes - 1);
 }
 
 /* The instance of a page in the present mode; made when there is none. NULL: the table is full. */
@@ -202,7 +210,7 @@ bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa)
 		if (pg->vpage == vpage && pg->ppage == ppage && pg->mode == bt->now->mode)
 			return pg;
 	}
-	if (bt->npages == PAGES_MAX)
+	if (bt->npages == bt->pages_max)
 		return NULL;
 	pg = &bt->pages[bt->npages++];
 	*pg = (struct bt_page){ .vpage = vpage, .ppage = ppage, .gpa = gpa & PAGE_MASK, .mode = bt->now->mode,
@@ -245,7 +253,7 @@ bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool 
 
 	if (!(pg->begins & begins_bit(rip)))
 		return NULL;
-	for (i = bt->block_hash[block_mix(rip, id)]; i != 0; i = bt->block_chain[i - 1]) {
+	for (i = bt->block_hash[block_mix(bt, rip, id)]; i != 0; i = bt->block_chain[i - 1]) {
 		b = &bt->blocks[i - 1];
 		if (b->rip == rip && b->page == id && !b->dead && b->narrow == narrow)
 			return b;
@@ -256,7 +264,7 @@ bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool 
 void
 bt_block_add(struct bt_state *bt, struct bt_block *b)
 {
-	uint32_t i = (uint32_t)(b - bt->blocks), h = block_mix(b->rip, b->page);
+	uint32_t i = (uint32_t)(b - bt->blocks), h = block_mix(bt, b->rip, b->page);
 
 	bt->block_chain[i] = bt->block_hash[h];
 	bt->block_hash[h] = i + 1;
@@ -400,7 +408,7 @@ page_drop(struct bt_state *bt, struct bt_page *pg)
 	for (k = pg->blocks; k != 0; k = bt->blocks[k - 1].page_next) {
 		idx = k - 1;
 		block_drop(bt, &bt->blocks[idx]);
-		for (prev = &bt->block_hash[block_mix(bt->blocks[idx].rip, bt->blocks[idx].page)]; *prev != 0;
+		for (prev = &bt->block_hash[block_mix(bt, bt->blocks[idx].rip, bt->blocks[idx].page)]; *prev != 0;
 		     prev = &bt->block_chain[*prev - 1]) {
 			if (*prev == k) {
 				*prev = bt->block_chain[idx];

@@ -223,7 +223,7 @@ decode_straddling(struct tr *t, unsigned off, struct tr_insn *i)
 	const uint8_t *bytes;
 	struct insn in;
 
-	if (off >= PAGE_SIZE || here >= 15 || t->bt->npages + 1 >= PAGES_MAX)
+	if (off >= PAGE_SIZE || here >= 15 || t->bt->npages + 1 >= t->bt->pages_max)
 		return false;
 	if ((second = bt_page_at(t->bt, t->pg->vpage + PAGE_SIZE)) == NULL)
 		return false;

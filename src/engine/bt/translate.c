@@ -232,9 +232,9 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
 	struct tr *t = &tr;
 	unsigned k;
 
-	if ((size_t)(bt->free - bt->code.rw) + BLOCK_ROOM > bt->code.size || bt->nblocks == BLOCKS_MAX ||
-	    bt->nexits + ROOM_EXITS > EXITS_MAX || bt->nside + ROOM_SIDE > SIDE_MAX ||
-	    bt->nlight + ROOM_LIGHT > LIGHT_MAX)
+	if ((size_t)(bt->free - bt->code.rw) + BLOCK_ROOM > bt->code.size || bt->nblocks == bt->blocks_max ||
+	    bt->nexits + ROOM_EXITS > bt->exits_max || bt->nside + ROOM_SIDE > bt->side_max ||
+	    bt->nlight + ROOM_LIGHT > bt->light_max)
 		return BT_FULL;
 	t->bt = bt;
 	t->c = bt->c;
