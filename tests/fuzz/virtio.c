@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/fuzz/virtio.c - libFuzzer target: a driver that writes anything anywhere, against disk, network, vsock, console and entropy.
+/* tests/fuzz/virtio.c - libFuzzer target: a driver that writes anything anywhere, against each kind of device.
  *
  * The first byte chooses the device and the ring's kind; half of what is left becomes the rings and buffers, the rest
  * is steps of four bytes: notify, reset, a register, a descriptor, configuration space, the disk's answer, a frame.
  */
 #include "unit/virtio/rig.h"
+#include "virtio/balloon.h"
 #include "virtio/console.h"
+#include "virtio/fs.h"
 #include "virtio/net.h"
 #include "virtio/vsock.h"
 #include <fcntl.h>
@@ -13,23 +15,50 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { STEP = 4, KINDS = 5, NET = 3 /* or another, in its place */, KIND_vsock = 4, KIND_console = 5, RINGS = 0x4000, AREA = DESC_AT };
+enum { STEP = 4, RINGS = 0x4000, AREA = DESC_AT };
+enum kind { KIND_disk, KIND_rng, KIND_net /* from here on in the third slot */, KIND_vsock, KIND_console, KIND_fs, KIND_balloon, KINDS };
 
-static int pair[2];
-static bool vsock, console;
-static struct virtio *third;	/* in slot NET */
+static enum kind kind;
+static int pair[2];			/* of those on a wire */
+static struct virtio *third;
+
+static bool
+on_wire(void)
+{
+	return kind == KIND_net || kind == KIND_vsock || kind == KIND_fs;
+}
+
+/* Those that rings do not decide. */
+static uint64_t
+features_of(unsigned how)
+{
+	switch (kind) {
+	case KIND_disk:
+		return 0x6600;
+	case KIND_net:
+		return how & 8 ? 0x438003 : 0x18003;
+	case KIND_console:
+		return 1;
+	case KIND_balloon:
+		return 0x24;
+	default:
+		return 0;
+	}
+}
 
 static void
 setup(unsigned slot, unsigned how)
 {
 	uint64_t features = (uint64_t)1 << 32 | (how & 4 ? (uint64_t)1 << 34 : 0) | (how & 8 ? 1ull << 29 : 0) |
-	    (how & 16 ? 1ull << 28 : 0) | (slot == NET && console ? 1 : slot == NET && !vsock ? (how & 8 ? 0x438003u : 0x18003u) : slot == 1 ? 0x6600 : 0);
+	    (how & 16 ? 1ull << 28 : 0) | features_of(how);
 	unsigned size = how & 32 ? 8 : how & 64 ? 256 : 4;
 
 	driver_begin(slot, features);
 	driver_queue(slot, 0, size, AREA, AREA + 0x1000, AREA + 0x2000);
 	driver_queue(slot, 1, size, AREA + 0x800, AREA + 0x1800, AREA + 0x2c00);
-	if (slot == NET && !console && !vsock)
+	if (kind == KIND_fs || kind == KIND_balloon || kind == KIND_vsock)
+		driver_queue(slot, 2, size, AREA + 0x400, AREA + 0x1400, AREA + 0x2600);
+	if (kind == KIND_net)
 		driver_queue(slot, 4, size, AREA + 0x400, AREA + 0x1400, AREA + 0x2600);
 	reg_put(slot, 0x14, 1, 15);
 }
@@ -41,20 +70,28 @@ host_write(void *ctx, const void *bytes, size_t n)
 	return n % 3 == 0 ? n / 2 : n;
 }
 
-/* The console, or the network or vsock on a socket whose other end is ours. */
 static struct virtio *
 open_third(void)
 {
 	struct console_host host = { host_write, NULL, NULL };
 	struct wire *w;
-	struct net_setup setup = { .wire = &w, .wires = 1, .pairs = 2, .mac = { 2 }, .mtu = 1500 };
+	struct net_setup net = { .wire = &w, .wires = 1, .pairs = 2, .mac = { 2 }, .mtu = 1500 };
 	char err[64];
 
-	if (console)
-		return console_open(&fake_vm, "console0", &host);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0 || (w = wire_open_fd(pair[0], err, sizeof(err))) == NULL)
+	if (on_wire() && (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0 || (w = wire_open_fd(pair[0], err, sizeof(err))) == NULL))
 		return NULL;
-	return vsock ? vsock_open(&fake_vm, "vsock0", w, 3) : net_open(&fake_vm, "net0", &setup);
+	switch (kind) {
+	case KIND_net:
+		return net_open(&fake_vm, "net0", &net);
+	case KIND_vsock:
+		return vsock_open(&fake_vm, "vsock0", w, 3);
+	case KIND_fs:
+		return fs_open(&fake_vm, "share0", w, "share0");
+	case KIND_balloon:
+		return balloon_open(&fake_vm, "balloon0");
+	default:
+		return console_open(&fake_vm, "console0", &host);
+	}
 }
 
 static void
@@ -95,11 +132,13 @@ step(unsigned slot, unsigned how, const uint8_t *p)
 		setup(slot, p[2] | how);
 		break;
 	case 11:
-		if (console) {
+		if (kind == KIND_console) {
 			console_input(third, p, p[1] & 3);
 			console_ready(third);
 			console_size(third, p[2], p[3]);
-		} else if (slot == NET) {
+		} else if (kind == KIND_balloon) {
+			balloon_target(third, val);
+		} else if (on_wire()) {
 			static char frame[2048];
 
 			send(pair[1], frame, p[2] * 8u + 1, MSG_DONTWAIT);
@@ -121,12 +160,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n < 1 + STEP)
 		return 0;
 	how = data[0];
-	slot = 1 + how % KINDS;
-	vsock = slot == KIND_vsock;
-	console = slot == KIND_console;
-	slot = vsock || console ? NET : slot;
+	kind = how % KINDS;
+	slot = kind < KIND_net ? 1 + (unsigned)kind : 3;
 	rig_open();
-	if (slot == NET) {
+	if (kind >= KIND_net) {
 		third = open_third();
 		if (third == NULL || machine_attach(&fake_vm, third) != 0)
 			__builtin_trap();
@@ -139,7 +176,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	while (disk_step())
 		;
 	rig_close();
-	if (slot == NET && !console)
+	if (on_wire())
 		close(pair[1]);
 	return 0;
 }

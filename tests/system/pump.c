@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/system/pump.c - in the guest of run-net: `pump send|receive ADDR PORT BYTES` moves that many bytes by TCP in large
- * pieces (busybox's nc has 1 KiB), and prints how many and in how many milliseconds. */
+/* tests/system/pump.c - in the guest of run-net: `pump send|receive ADDR|vsock PORT BYTES` moves that many bytes by TCP, or
+ * vsock to the host, in large pieces (busybox's nc has 1 KiB), and prints how many and in how many milliseconds. */
 #include <arpa/inet.h>
+#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ main(int argc, char **argv)
 {
 	static char piece[256 << 10];
 	struct sockaddr_in to = { .sin_family = AF_INET };
-	int s = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_vm host = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST };
+	int vsock = argc == 5 && strcmp(argv[2], "vsock") == 0, s = socket(vsock ? AF_VSOCK : AF_INET, SOCK_STREAM, 0);
 	long long want, done = 0;
 	double begin;
 	ssize_t n = 1;
@@ -32,8 +34,9 @@ main(int argc, char **argv)
 		return 2;
 	to.sin_addr.s_addr = inet_addr(argv[2]);
 	to.sin_port = htons((unsigned short)atoi(argv[3]));
+	host.svm_port = (unsigned)atoi(argv[3]);
 	want = atoll(argv[4]);
-	if (connect(s, (struct sockaddr *)&to, sizeof(to)) != 0)
+	if (vsock ? connect(s, (struct sockaddr *)&host, sizeof(host)) != 0 : connect(s, (struct sockaddr *)&to, sizeof(to)) != 0)
 		return perror("connect"), 1;
 	for (begin = now(); done < want && n > 0; done += n > 0 ? n : 0)
 		n = strcmp(argv[1], "send") == 0 ? write(s, piece, sizeof(piece)) : read(s, piece, sizeof(piece));
