@@ -304,6 +304,63 @@ windows_keep_what_was_granted(void)
 	rig_close(g);
 }
 
+/* mov ecx,LOOPS; lea rdx,[1f]; 1: mov rax,[rsp-16]; add rax,[rsp+8]; mov [rsp-16],rax; inc qword [rsp+8]; dec ecx; jz 2f
+ * jmp rdx; 2: hlt */
+static const char frame[] = "\xb9\x20\x4e\x00\x00\x48\x8d\x15\x00\x00\x00\x00\x48\x8b\x44\x24\xf0\x48\x03\x44\x24\x08\x48\x89\x44\x24\xf0\x48\xff\x44\x24\x08\xff\xc9\x74\x02\xff\xe2\xf4";
+
+static int
+run_frame(struct rig *g)
+{
+	g->cpu.r.rcx = g->cpu.r.rax = 0;
+	rig_mode_set(g, RIG_long);
+	rig_segment(g, SEG_cs, RIG_UCS64, 0xa0fb);
+	rig_segment(g, SEG_ss, RIG_UDS, 0xc0f3);
+	cpu_mode_update(&g->cpu);
+	g->cpu.r.rsp = HERE + 5 * PAGE_SIZE;
+	CHECK_EQ(rig_run(g), EXIT_hlt);
+	g->cpu.r.activity = ACTIVITY_run;
+	return rig_vector(g);
+}
+
+/* A stack frame that lies across two pages is looked up seldom, and follows the mapping of both. */
+static void
+frames_across_pages(void)
+{
+	struct rig *bt = NULL, *ref = open_with(&interp_engine), *g;
+	unsigned k, i, n;
+
+	for (k = 0; k < ATTEMPTS && (bt == NULL || bt->cpu.bt->stats.mapped == 0); k++) {
+		if (bt != NULL)
+			rig_close(bt);
+		bt = open_with(&bt_engine);
+		rig_code(bt, frame, sizeof(frame) - 1);
+		CHECK_EQ(run_frame(bt), VEC_gp);
+	}
+	printf("# %lu pages in windows after %u attempts, left for a narrow block %lu times\n", (unsigned long)bt->cpu.bt->stats.mapped, k,
+		(unsigned long)bt->cpu.bt->stats.narrow);
+	CHECK(bt->cpu.bt->stats.mapped > 0 && bt->cpu.bt->stats.narrow < LOOPS / 10);
+	rig_code(ref, frame, sizeof(frame) - 1);
+	CHECK_EQ(run_frame(ref), VEC_gp);
+	for (n = 4; n <= 5; n++)
+		for (i = 0; i < 2; i++) {
+			g = i == 0 ? bt : ref;
+			CHECK_EQ(run_frame(g), VEC_gp);
+			map(g, n, PHYS + (PAGES + n) * PAGE_SIZE, US_RW);	/* another page */
+			CHECK_EQ(run_frame(g), VEC_gp);
+			map(g, n, PHYS + (PAGES + n) * PAGE_SIZE, US_RO);
+			CHECK_EQ(run_frame(g), VEC_pf);
+			CHECK_EQ(g->cpu.r.cr2, HERE + 5 * PAGE_SIZE + (n == 4 ? -16 : 8));
+			map(g, n, 0, 0);
+			CHECK_EQ(run_frame(g), VEC_pf);
+			map(g, n, phys_of(n), US_RW);
+		}
+	for (n = 0; n < PAGES + 6; n++)
+		for (k = 0; k < PAGE_SIZE; k += 8)
+			CHECK_EQ(rig_get(bt, PHYS + n * PAGE_SIZE + k, 8), rig_get(ref, PHYS + n * PAGE_SIZE + k, 8));
+	rig_close(bt);
+	rig_close(ref);
+}
+
 int
 main(void)
 {
@@ -311,5 +368,6 @@ main(void)
 	RUN(pages_in_windows_follow_their_mapping);
 	RUN(code_in_a_window);
 	RUN(windows_keep_what_was_granted);
+	RUN(frames_across_pages);
 	return check_done();
 }

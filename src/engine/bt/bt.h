@@ -119,6 +119,9 @@ static_assert(sizeof(struct bt_form) == 128, "two cache lines");
 /* What leaving translated code means: an exit's index, or one of these. */
 enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
 
+/* The stack's entry is of a page, or of as many bytes from a multiple of this. */
+enum { BT_SLIDE = 1024 };
+
 /* Why an access could not be done inline though its address was looked up. */
 enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code, REFUSED_other, REFUSED__COUNT };
 
@@ -231,6 +234,7 @@ struct bt_state {
 	uint32_t nsites;
 	const uint8_t *next;		/* where the exit just taken leads, by its new link; NULL: look */
 	struct bt_window window[BT_WINDOWS];
+	int32_t stack_left;		/* stack frames across pages until C looks at one */
 	unsigned mapped;		/* pages in them */
 	unsigned window_budget;		/* how many more may be mapped now */
 	uint64_t window_time;		/* when that was last added to */
@@ -336,6 +340,7 @@ bool bt_near_tired(struct bt_state *bt, struct bt_site *s, uint64_t page, const 
 void bt_windows_open(struct bt_state *bt);
 void bt_windows_close(struct bt_state *bt);
 void bt_window_prefer(struct bt_state *bt, struct tlb_entry *e);
+bool bt_stack_widen(struct bt_state *bt, uint64_t page);
 bool bt_window_around(struct bt_state *bt, struct tlb_entry *table, uint64_t page);
 /* split.c */
 void bt_crossed_first(struct bt_state *bt, uint64_t rip, const uint8_t *pc);

@@ -50,7 +50,7 @@ bt_code32_enter(struct bt_state *bt)
 	struct cpu *c = bt->c;
 	struct tlb_entry *stack = &c->tlb[c->tlb_view].stack;
 
-	if (stack->tag >> 32 != 0)
+	if ((stack->tag + PAGE_SIZE - 1) >> 32 != 0)
 		stack->tag = TLB_EMPTY;
 	bt->flat_fs = flat_data(&c->r.seg[SEG_fs]);
 	bt->flat_gs = flat_data(&c->r.seg[SEG_gs]);

@@ -46,6 +46,8 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 			bt_range_widen(bt, bt->site, page, e);
 		return FILLED;
 	}
+	if ((info & FILL_stack) && crosses && reached && bt->stack_left < 0 && bt_stack_widen(bt, page))
+		return FILLED;
 	if (info & FILL_narrow) {
 		bt->stats.narrow++;
 		return FILLED_split;

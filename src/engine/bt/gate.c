@@ -188,16 +188,39 @@ emit_miss(struct bt_state *bt, struct emit *e, unsigned view, bool write)
 	e_jmp(e, bt->gate_tlb - e->to_rx);
 }
 
+/* An access across the end of the page of S0, which the entry is of and S1 the index of. Where the next page lies beside it
+ * in the host, too, the entry becomes one of the end of the one and the beginning of the other. */
+static void
+emit_slide(struct bt_state *bt, struct emit *e, size_t table, size_t entry, size_t delta)
+{
+	uint8_t *unknown, *apart;
+
+	e_lea(e, true, S0, rm_at(S0, PAGE_SIZE));
+	e_alu_imm(e, false, ALU_add, rm_reg(S1), sizeof(struct tlb_entry));
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
+	e_alu(e, true, ALU_cmp, S0, rm_gs(S1, table));
+	unknown = e_jcc(e, CC_ne, NULL);
+	e_load(e, S0, rm_gs(S1, table + delta));
+	e_alu(e, true, ALU_cmp, S0, rm_gs(NOREG, entry + delta));
+	apart = e_jcc(e, CC_ne, NULL);
+	e_load(e, S0, rm_abs(bt_abs(&bt->tmp)));
+	e_alu_imm(e, true, ALU_and, rm_reg(S0), -BT_SLIDE);
+	e_store(e, rm_gs(NOREG, entry), S0);
+	e8(e, 0xc3);
+	e_patch(unknown, e->p);
+	e_patch(apart, e->p);
+}
+
 /* The same for the stack entry: look in the table of writable pages first. `group`: for accesses with one check. */
 static void
 emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, bool group, const uint8_t *tlb)
 {
 	size_t t = offsetof(struct cpu, tlb) + view * sizeof(struct tlb), w = t + offsetof(struct tlb, write),
 		s = t + offsetof(struct tlb, stack), delta = offsetof(struct tlb_entry, delta);
-	uint8_t *crossing, *missing, *high = NULL;
+	uint8_t *crossing, *missing, *high = NULL, *look;
 
 	(group ? bt->gate_stack_group : narrow ? bt->gate_stack32 : bt->gate_stack)[view] = here(e);
-	e_alu(e, true, ALU_xor, S0, rm_gs(NOREG, s));
+	e_alu(e, true, ALU_add, S0, rm_gs(NOREG, s));
 	emit_info(e);
 	if (group)
 		e_alu_imm(e, false, ALU_or, rm_reg(S1), FILL_narrow);
@@ -220,9 +243,14 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, bool
 	e_store(e, rm_gs(NOREG, s + delta), S0);
 	e8(e, 0xc3);
 	e_patch(crossing, e->p);		/* it is the right one: a group that ends in the next page goes on narrow */
+	if (!narrow)
+		emit_slide(bt, e, w, s, delta);
 	if (group) {
+		e_alu_imm(e, false, ALU_sub, rm_abs(bt_abs(&bt->stack_left)), 1);
+		look = e_jcc(e, CC_s, NULL);
 		e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.narrow)), 1);
 		emit_narrow(e);
+		e_patch(look, e->p);
 	}
 	e_patch(missing, e->p);
 	if (narrow)

@@ -112,7 +112,7 @@ tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
 	tr_flags_clobber(t, i);
 	retry = e->p;
 	e_lea(e, true, S0, rm_at(base, disp));
-	e_alu(e, true, ALU_xor, S0, rm_gs(NOREG, entry));
+	e_alu(e, true, ALU_sub, S0, rm_gs(NOREG, entry));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
 	c = tr_cold(t, COLD_stack, e_jcc(e, CC_a, NULL));
 	c->back = retry;

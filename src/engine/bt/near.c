@@ -207,7 +207,7 @@ tr_group_checks(struct tr *t, unsigned k)
 		t->held = 0;
 		retry = e->p;
 		e_lea(e, true, S0, rm_at(tr_host(g->base), g->lo));
-		e_alu(e, true, ALU_xor, S0, rm_gs(NOREG, g->entry));
+		e_alu(e, true, g->base == RSP ? ALU_sub : ALU_xor, S0, rm_gs(NOREG, g->entry));
 		e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
 		c = tr_cold(t, g->base == RSP ? COLD_stack : COLD_near, e_jcc(e, CC_a, NULL));
 		c->back = retry;

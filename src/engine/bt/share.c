@@ -9,6 +9,7 @@
 #include "engine/bt/tr.h"
 
 enum { SPAN = 512, SPAN_STACK = 1024 };
+static_assert(SPAN_STACK <= PAGE_SIZE - BT_SLIDE, "an entry that was moved has the whole of the frame for which it was");
 
 /* What is known of a register while a block is looked through. */
 struct base {

@@ -140,6 +140,27 @@ bt_window_around(struct bt_state *bt, struct tlb_entry *table, uint64_t page)
 	return n > 1;
 }
 
+/* Groups of stack accesses cross the end of `page` again and again: both pages get second mappings side by side. True: the
+ * stack's entry leads there. */
+bool
+bt_stack_widen(struct bt_state *bt, uint64_t page)
+{
+	enum { PATIENCE = 64 };
+	struct tlb *tlb = &bt->c->tlb[bt->c->tlb_view];
+	const struct tlb_entry *a = &tlb->write[page >> PAGE_SHIFT & (TLB_ENTRIES - 1)],
+		*b = &tlb->write[((page >> PAGE_SHIFT) + 1) & (TLB_ENTRIES - 1)];
+
+	bt->stack_left = PATIENCE;
+	if (!(bt->now->mode & BM_user) || bt_code32(bt) || a->tag != page || b->tag != page + PAGE_SIZE)
+		return false;
+	if (a->delta != b->delta)
+		bt_window_around(bt, tlb->write, page);
+	if (a->tag != page || b->tag != page + PAGE_SIZE || a->delta != b->delta)
+		return false;
+	tlb->stack = *a;
+	return true;
+}
+
 void
 bt_windows_open(struct bt_state *bt)
 {
