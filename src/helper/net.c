@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 enum { HEADER = 12, FRAME_MAX = 65550, POLLS_MAX = 4096, NOBODY = 65534, FRAMES_A_TURN = 64, STATUS_failed = 1,
-	MEMORY_MAX = 512 << 20 };
+	FILES_MAX = 1024, MEMORY_MAX = 768 << 20 /* buffers for as many connections: libslirp ends where there is no memory */ };
 
 struct net {
 	Slirp *slirp;
@@ -259,7 +259,7 @@ main(int argc, char **argv)
 		.vdhcp_start.s_addr = inet_addr("10.0.2.15"), .vnameserver.s_addr = inet_addr("10.0.2.3") };
 	static struct pollfd polls[POLLS_MAX];
 	struct net t = { .poll = polls, .room = POLLS_MAX };
-	struct confine c = { .who = CONFINE_net, .own_user = true, .dir = -1, .files = POLLS_MAX, .memory = MEMORY_MAX };
+	struct confine c = { .who = CONFINE_net, .own_user = true, .dir = -1, .files = FILES_MAX, .memory = MEMORY_MAX };
 	char line[256];
 	bool rooted;
 
