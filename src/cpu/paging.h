@@ -27,7 +27,7 @@ struct tlb_notes {
 static_assert(TLB_WORDS <= 64, "tlb_notes.any");
 
 /* Where instructions were fetched from, by hash: what is not in here no cache of code knows. */
-enum { SEEN_BITS = 10, SEEN_WORDS = (1 << SEEN_BITS) / 64 };
+enum { SEEN_BITS = 11, SEEN_WORDS = (1 << SEEN_BITS) / 64 };
 struct code_seen {
 	uint64_t page[SEEN_WORDS];	/* 4 KiB pages */
 	uint64_t large[SEEN_WORDS];	/* 2 MiB pages */

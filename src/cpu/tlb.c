@@ -146,17 +146,32 @@ seen_hash(uint64_t lin, unsigned shift)
 	return lin >> shift & ((1 << SEEN_BITS) - 1);
 }
 
+/* Another one: a page counts as seen when both bits are set. */
+static unsigned
+seen_hash2(uint64_t lin)
+{
+	return (unsigned)((lin >> PAGE_SHIFT) * 0x9e3779b97f4a7c15 >> (64 - SEEN_BITS));
+}
+
+static bool
+bit_set(const uint64_t *words, unsigned i)
+{
+	return words[i / 64] >> (i % 64) & 1;
+}
+
 static void
 see_code(struct code_seen *s, uint64_t lin, const struct walk *w)
 {
-	unsigned i = seen_hash(lin, w->shift);
+	unsigned i = seen_hash(lin, w->shift), k = seen_hash2(lin);
 
-	if (w->shift == PAGE_SHIFT)
+	if (w->shift == PAGE_SHIFT) {
 		s->page[i / 64] |= 1ull << (i % 64);
-	else if (w->shift == LARGE_SHIFT)
+		s->page[k / 64] |= 1ull << (k % 64);
+	} else if (w->shift == LARGE_SHIFT) {
 		s->large[i / 64] |= 1ull << (i % 64);
-	else
+	} else {
 		s->huge = true;
+	}
 	s->local |= !w->global;
 	s->global |= w->global;
 }
@@ -165,9 +180,8 @@ see_code(struct code_seen *s, uint64_t lin, const struct walk *w)
 static bool
 seen_code(const struct code_seen *s, uint64_t lin)
 {
-	unsigned i = seen_hash(lin, PAGE_SHIFT), k = seen_hash(lin, LARGE_SHIFT);
-
-	return s->huge || s->page[i / 64] >> (i % 64) & 1 || s->large[k / 64] >> (k % 64) & 1;
+	return s->huge || (bit_set(s->page, seen_hash(lin, PAGE_SHIFT)) && bit_set(s->page, seen_hash2(lin))) ||
+		bit_set(s->large, seen_hash(lin, LARGE_SHIFT));
 }
 
 /* Entries made before stay in the code arrays when they are global: so do their marks. */
