@@ -69,7 +69,7 @@ other_place(const struct tr *t, const struct bt_form *f)
 static bool
 is_that(const struct tr *t, const struct bt_form *f, uint64_t bytes)
 {
-	return (bytes & low_bytes(f->head)) == f->key && f->mode == t->mode && f->in.len != 0;
+	return f->in.len != 0 && f->mode == t->mode && (bytes & low_bytes(f->head)) == f->key;	/* head is 0 where there is none */
 }
 
 static uint64_t
