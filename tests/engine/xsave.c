@@ -58,7 +58,7 @@ image_make(uint8_t *image)
 	if (any(16) == 0)
 		f.xstate_bv |= 8;
 	if (any(16) == 0)
-		f.xcomp_bv ^= 1 << any(8);
+		f.xcomp_bv ^= 1ull << any(8);
 	if (any(16) == 0)
 		f.header[any(48)] = 1;
 	memcpy(image, &f, XSAVE_SIZE);
