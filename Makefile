@@ -130,7 +130,7 @@ check-system: packages
 
 check-kvm: packages
 	@$(MAKE) $(JOBS) --no-print-directory $B/regent $(patsubst %,$B/tests/engine/%,contract contract_io contract_cpu kvm)
-	@tests/kvm/run-kvm
+	@tests/kvm/run-kvm && VMX_CHECK=1 tests/kvm/run-vmx
 
 # Isolation at length: every MSR number, millions of wild mappings and instructions. Hours.
 check-leak: packages

@@ -29,6 +29,13 @@ on_tcg(void)
 	return engine == &kvm_engine && b == 0x54474354;	/* "TCGT" */
 }
 
+/* The same of Bochs'; its processor says what a real one says, so who starts it tells (tests/kvm/run-vmx). */
+static inline bool
+on_bochs(void)
+{
+	return engine == &kvm_engine && getenv("KVM_BOCHS") != NULL;
+}
+
 static inline void
 run_on_engines(const struct engine_case *t, unsigned n)
 {

@@ -76,7 +76,7 @@ rig_code(struct rig *g, const char *bytes, size_t n)
 static inline void
 rig_segment(struct rig *g, enum seg_id seg, uint16_t sel, uint64_t attr)
 {
-	g->cpu.r.seg[seg] = (struct segreg){ .sel = sel, .limit = UINT32_MAX, .attr = attr };
+	g->cpu.r.seg[seg] = (struct segreg){ .sel = sel, .limit = attr & ATTR_g ? UINT32_MAX : 0xffff, .attr = attr };
 }
 
 /* Gate v leads to a HLT at RIG_VECTORS + v. */
@@ -210,8 +210,10 @@ rig_enter(struct rig *g, int (*enter)(struct cpu *c, struct vexit *x))
 	struct cpu *c = &g->cpu;
 
 	cpu_guest_enter(c);
-	if (g->engine->store(c, GROUP_ALL) != 0 || enter(c, &x) != 0 || g->engine->fetch(c, GROUP_ALL & ~x.carried) != 0)
+	if (g->engine->store(c, GROUP_ALL) != 0 || enter(c, &x) != 0 || g->engine->fetch(c, GROUP_ALL & ~x.carried) != 0) {
 		x.kind = EXIT__COUNT;
+		printf("# %s\n", engine_why());
+	}
 	cpu_guest_leave(c);
 	c->dirty = 0;
 	return x.kind;

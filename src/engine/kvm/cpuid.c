@@ -2,6 +2,7 @@
 /* engine/kvm/cpuid.c - CPUID: our model, cut down to what this kernel can show a guest. */
 #include "engine/kvm/kvm.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -16,6 +17,20 @@ is_ours(enum cpu_feature f)
 {
 	return f == CPUF_apic || f == CPUF_x2apic || f == CPUF_tsc_deadline || f == CPUF_hypervisor ||
 		f == CPUF_topoext || f == CPUF_prefetchw || f == CPUF_constant_tsc;
+}
+
+/* What AMD's manuals list and every Intel processor does without a bit for it: MMX's extensions came with SSE, restoring
+ * an image brings back error pointers, LFENCE waits, a null selector clears the base; no branch has a type to confuse. */
+static bool
+is_intels(enum cpu_feature f)
+{
+	static const uint16_t those[] = { CPUF_mmxext, CPUF_xsaveerptr, CPUF_lfence_rdtsc, CPUF_null_sel_clr_base, CPUF_ibpb_brtype };
+	unsigned a, b, c, d;
+
+	for (unsigned i = 0; i < sizeof(those) / sizeof(those[0]); i++)
+		if (those[i] == f)
+			return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx && c == signature_INTEL_ecx;
+	return false;
 }
 
 static bool
@@ -33,7 +48,7 @@ kvm_has(void *ctx, enum cpu_feature f)
 		if (e->function == leaf && e->index == sub && regs[reg] >> bit & 1)
 			return true;
 	}
-	return is_ours(f);
+	return is_ours(f) || is_intels(f);
 }
 
 static struct kvm_cpuid2 *
