@@ -28,7 +28,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { NOBODY = 65534, STATUS_failed = 1, LINE = 256, SECTOR = 512, FILES_MAX = 64, MEMORY_MAX = 256 << 20 };
+enum { NOBODY = 65534, STATUS_failed = 1, LINE = 256, SECTOR = 512, FILES_MAX = 64, END_MS = 3000, MEMORY_MAX = 256 << 20 };
 
 /* A request of the monitor's on its way to the server and back. */
 struct command {
@@ -175,23 +175,41 @@ wanted(void)
 	return (short)((dir & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) | (dir & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
 }
 
+/* Once what the monitor (if it is to be heard) and the server have to say. false: nothing came in time. */
+static bool
+turn(struct pollfd *from_monitor, int ms)
+{
+	struct pollfd p[2] = { { .fd = nbd_aio_get_fd(nbd), .events = wanted() }, { .fd = -1 } };
+	int n;
+
+	if (from_monitor != NULL)
+		p[1] = *from_monitor;
+	if ((n = poll(p, 2, ms)) <= 0)
+		return n < 0 && errno == EINTR;
+	if (p[0].revents & POLLOUT && wanted() & POLLOUT)
+		nbd_aio_notify_write(nbd);
+	else if (p[0].revents & (POLLIN | POLLHUP | POLLERR))
+		nbd_aio_notify_read(nbd);
+	return p[1].revents == 0 || take();
+}
+
 static void
 run(void)
 {
-	struct pollfd p[2] = { { .fd = monitor, .events = POLLIN } };
+	struct pollfd p = { .fd = monitor, .events = POLLIN };
 
 	/* What a server that has gone leaves behind is not answered: the monitor sees our end, and says so once. */
-	while (server_lives() && answer_all()) {
-		p[1] = (struct pollfd){ .fd = nbd_aio_get_fd(nbd), .events = wanted() };
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			break;
-		if (p[1].revents & POLLOUT && wanted() & POLLOUT)
-			nbd_aio_notify_write(nbd);
-		else if (p[1].revents & (POLLIN | POLLHUP | POLLERR))
-			nbd_aio_notify_read(nbd);
-		if (p[0].revents != 0 && !take())
-			break;
-	}
+	while (server_lives() && answer_all() && turn(&p, -1))
+		;
+}
+
+/* A server that does not answer is left alone. */
+static void
+take_leave(void)
+{
+	if (nbd_aio_disconnect(nbd, 0) == 0)
+		while (server_lives() && turn(NULL, END_MS))
+			;
 }
 
 /* ---- being one ---- */
@@ -344,12 +362,10 @@ main(int argc, char **argv)
 	prctl(PR_SET_NAME, "regent-nbd");
 	if ((nbd = nbd_create()) == NULL)
 		return say("libnbd does not start"), STATUS_failed;
-	if ((uri ? connect_uri(argv[3]) : serve_file(argv[2], argv[3], read_only)) != 0)
-		return STATUS_failed;
-	if (give_up_rights(!uri) && greet(read_only))
+	if ((uri ? connect_uri(argv[3]) : serve_file(argv[2], argv[3], read_only)) == 0 && give_up_rights(!uri) &&
+	    greet(read_only))
 		run();
-	if (server_lives())
-		nbd_shutdown(nbd, 0);
+	take_leave();
 	nbd_close(nbd);
 	return 0;
 }
