@@ -228,7 +228,7 @@ ration_sites(void)
 		return;
 	bt_flush(bt);
 	if (n % (2 * PROGRAMS) == 1)
-		bt->nsites = bt->sites_max - n / PROGRAMS % 8;
+		bt->nsites = bt->limit.sites - n / PROGRAMS % 8;
 }
 
 /* What differs, or NULL. */

@@ -102,7 +102,7 @@ groups_given_up_leave_nothing_behind(void)
 	enum { STACK = WIN, DATA = RIG_DATA };
 	struct rig *g = open_bt();
 
-	g->cpu.bt->nsites = g->cpu.bt->sites_max;
+	g->cpu.bt->nsites = g->cpu.bt->limit.sites;
 	rig_code(g, code, sizeof(code) - 1);
 	map(g, FRAME2, USER);
 	rig_segment(g, SEG_cs, RIG_UCS64, 0xa0fb);
@@ -121,7 +121,7 @@ groups_given_up_leave_nothing_behind(void)
 	rig_close(g);
 }
 
-/* The tables grow with the code cache; by default they would be full here, and everything dropped.
+/* The tables grow with the code cache; by default a chunk's part of them would be full here.
  *	mov eax,1; hlt */
 static void
 a_larger_cache_has_larger_tables(void)
@@ -129,28 +129,82 @@ a_larger_cache_has_larger_tables(void)
 	for (unsigned times = 1; times <= 4; times += 3) {
 		struct rig *g;
 		struct bt_state *bt;
-		uint64_t flushes;
 
 		rig_code_cache = times * (uint64_t)BT_CODE_SIZE;
 		g = open_bt();
 		rig_code_cache = 0;
 		bt = g->cpu.bt;
-		bt->nside = SIDE_MAX;
-		bt->nexits = EXITS_MAX;
-		bt->nblocks = BLOCKS_MAX;
-		flushes = bt->stats.flushes;
+		bt->nside = SIDE_MAX / BT_CHUNKS;
+		bt->nexits = EXITS_MAX / BT_CHUNKS;
+		bt->nblocks = BLOCKS_MAX / BT_CHUNKS;
 		rig_code(g, "\xb8\x01\x00\x00\x00\xf4", 6);
 		CHECK_EQ(rig_run(g), EXIT_hlt);
 		CHECK_EQ(g->cpu.r.rax, 1);
-		CHECK_EQ(bt->stats.flushes - flushes, times == 1);
+		CHECK_EQ(bt->stats.evicted, times == 1);
 		rig_close(g);
 	}
+}
+
+/* ---- chunks of the code cache ---- */
+
+enum { PIECES = 2000, PIECE = 256, PIECES_AT = 2 << 20, LOADS = 16, HUB = RIG_CODE, WAY = RIG_DATA + PAGE_SIZE, BACK = 150 };
+
+/* add rax,k; LOADS times add rax,[rbx]; mov r8d,[r9]; add r9,4; jmp HUB */
+static void
+put_piece(struct rig *g, unsigned k)
+{
+	uint64_t at = PIECES_AT + k * PIECE;
+	unsigned j;
+
+	rig_put(g, at, 0x0548 | (uint64_t)k << 16, 6);
+	for (at += 6, j = 0; j < LOADS; j++, at += 3)
+		rig_put(g, at, 0x030348, 3);
+	mem_write(g->mem, at, "\x45\x8b\x01\x49\x83\xc1\x04\xe9", 8);
+	rig_put(g, at + 8, (uint32_t)(HUB - (at + 12)), 4);
+}
+
+/* Each piece is linked to the hub, and goes on where the table says: to a new one, then to one of those before, which
+ * are still there when the hub, older, has gone. Several times what the cache holds. */
+static void
+chunks_go_with_their_links(void)
+{
+	uint64_t at = WAY, sum = 0;
+	struct rig *g;
+	unsigned k, n;
+
+	rig_code_cache = 1 << 20;
+	g = open_bt();
+	rig_code_cache = 0;
+	rig_code(g, "\xff\xc2\x41\xff\xe0", 5);			/* inc edx; jmp r8 */
+	rig_put(g, HUB + 5, 0xf4, 1);
+	for (k = 0; k < PIECES; k++) {
+		put_piece(g, k);
+		for (n = 0; n < 2; n++, at += 4) {
+			unsigned to = n == 0 || k < BACK ? k : k - k * 7 % BACK;
+
+			rig_put(g, at, PIECES_AT + to * PIECE, 4);
+			sum += to;
+		}
+	}
+	rig_put(g, at, HUB + 5, 4);
+	g->cpu.r.rax = g->cpu.r.rdx = 0;
+	g->cpu.r.rbx = RIG_DATA;
+	g->cpu.r.r9 = WAY + 4;
+	g->cpu.r.r8 = PIECES_AT;
+	CHECK_EQ(rig_run(g), EXIT_hlt);
+	CHECK_EQ(g->cpu.r.rip, HUB + 6);
+	CHECK_EQ(g->cpu.r.rdx, 2 * PIECES + 1);
+	CHECK_EQ(g->cpu.r.rax, sum);
+	CHECK(g->cpu.bt->stats.evicted > 4);
+	CHECK_EQ(g->cpu.bt->stats.flushes, 1);
+	rig_close(g);
 }
 
 int
 main(void)
 {
 	RUN(a_larger_cache_has_larger_tables);
+	RUN(chunks_go_with_their_links);
 	RUN(stac_stays_in_its_page);
 	RUN(jumps_follow_the_mapping);
 	RUN(groups_given_up_leave_nothing_behind);

@@ -81,9 +81,8 @@ block_at(struct bt_state *bt, uint64_t rip, bool narrow)
 	bt_fpu_unload(bt);
 	b = bt_translate(bt, pg, rip, narrow);
 	if (b == BT_FULL) {
-		bt_flush(bt);
-		pg = bt_page_at(bt, rip);
-		b = pg == NULL ? NULL : bt_translate(bt, pg, rip, narrow);
+		bt_chunk_next(bt);
+		b = bt_translate(bt, pg, rip, narrow);
 	}
 	return b == BT_FULL ? NULL : b;
 }
@@ -233,11 +232,11 @@ left(struct bt_state *bt, uint32_t why)
 	}
 	bt->narrow_next = x->narrow;
 	if (!bt->written && !(bt->now->mode & BM_counted)) {
-		uint64_t flushes = bt->stats.flushes;
+		uint64_t dropped = bt->stats.flushes + bt->stats.evicted;
 
 		bt->stats.unlinked++;
 		b = block_at(bt, x->target, x->narrow);
-		if (b != NULL && flushes == bt->stats.flushes && linkable(bt, x, b)) {
+		if (b != NULL && dropped == bt->stats.flushes + bt->stats.evicted && linkable(bt, x, b)) {
 			bt_link(bt, x, b);
 			bt->next = bt_rx(bt, x->kind == BX_link_land ? b->land : b->saved);
 		}

@@ -63,10 +63,11 @@ struct bt_page {
 	gpa_t gpa;
 	uint32_t mode, blocks;		/* first block, index + 1 */
 	uint32_t hash_next, phys_next;	/* index + 1 */
+	uint32_t swept;			/* by which chunk's dropping last */
 	bool held;			/* counted in bt->held */
+	bool many_cross;		/* more than crossing[] can have */
 	uint64_t begins;		/* a bit per 64 bytes: blocks begin there */
 	uint32_t crossing[4];		/* instances that have a block whose last instruction ends here */
-	bool many_cross;		/* more than that */
 };
 
 struct bt_block {
@@ -128,7 +129,7 @@ enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code,
 struct bt_stats {
 	uint64_t refused[REFUSED__COUNT];
 	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, mapped, delivered, crossed, light, light_refused,
-		steps, fpu_loads, host_faults, first, nomode, flushed, back, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
+		steps, fpu_loads, host_faults, evicted, first, nomode, flushed, back, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
 };
 
 /* An access that crosses a page, in flight; see split.c. */
@@ -178,6 +179,10 @@ struct bt_learned {
 enum fpu_component { FPU_x87, FPU_sse, FPU_avx, FPU__COUNT };
 enum { LIVE_x87 = 1 << FPU_x87, LIVE_sse = 1 << FPU_sse, LIVE_avx = 1 << FPU_avx, BT_STATE_ALL = 7 /* as XSAVE numbers them */ };
 
+/* How far the code area and the tables are written; see chunk.c. */
+enum { BT_CHUNKS = 8 };
+struct bt_fill_level { uint32_t code, blocks, exits, side, light, sites; };
+
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
 struct bt_state {
 	struct bt_ctx *ctx[BT_CTXS];	/* owned, in the low 2 GiB; NULL: not needed yet */
@@ -206,7 +211,9 @@ struct bt_state {
 	uint32_t *side;			/* struct rows: see SIDE_* */
 	struct bt_form *form;		/* BT_FORMS */
 	struct insn *light;		/* of BX_light exits: exit.patch is the index */
-	uint32_t npages, nblocks, nexits, nside, nlight;
+	uint32_t npages, nblocks, nexits, nside, nlight;	/* in use, but for npages those of the present chunk */
+	unsigned chunk, chunks;
+	struct bt_fill_level limit, written_to[BT_CHUNKS];	/* of the present chunk; of the others as they were left */
 	_Atomic uint16_t *held;		/* by physical page, hashed: page instances with blocks; see holds_code */
 	uint32_t *page_hash, *phys_hash, *block_hash, *block_chain,
 		*block_in;		/* by page of the code: the first block that begins there, index + 1 */
@@ -249,7 +256,7 @@ enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 
 
 /* What of each is full when the code is, going by what gcc's own text needs. */
 enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 7 << 14, EXITS_MAX = 19 << 14, SIDE_MAX = 19 << 16, LIGHT_MAX = 1 << 14,
-	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 7 << 14, BT_CODE_SIZE = 30 << 20, BLOCK_ROOM = 64 << 10 };
+	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 7 << 14, BT_CODE_SIZE = 30 << 20, BLOCK_ROOM = 32 << 10 };
 static_assert(BT_CODE_SIZE + PAGES_MAX * sizeof(struct bt_page) + BLOCKS_MAX * (sizeof(struct bt_block) + 4) +
 	EXITS_MAX * sizeof(struct bt_exit) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * 4 + BT_FORMS * sizeof(struct bt_form) +
 	SITES_MAX * sizeof(struct bt_site) < 60 << 20, "code cache and tables, with a dozen contexts in use, stay below 64 MiB");
@@ -288,6 +295,13 @@ static inline uint32_t bt_page_id(const struct bt_state *bt, const struct bt_pag
 static inline unsigned bt_slot(uint64_t rip) { return rip >> PAGE_SHIFT & (BT_SLOTS - 1); }
 static inline unsigned bt_target_index(const struct bt_state *bt, uint64_t rip)
 	{ return (uint32_t)rip & (bt->targets - 1); }
+uint32_t *bt_block_bucket(struct bt_state *bt, const struct bt_block *b);
+/* chunk.c */
+void bt_chunks_empty(struct bt_state *bt);
+void bt_chunk_next(struct bt_state *bt);
+size_t bt_chunks_bytes(const struct bt_state *bt);		/* of code */
+unsigned bt_chunk_of(const struct bt_state *bt, uint32_t block);
+struct bt_fill_level bt_chunk_begin(const struct bt_state *bt, unsigned n), bt_chunk_end(const struct bt_state *bt, unsigned n);
 /* translate.c: NULL when the first instruction must be interpreted, BT_FULL when there is no room */
 #define BT_FULL ((struct bt_block *)(uintptr_t)1)
 struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow);

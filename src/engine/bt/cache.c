@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/bt/cache.c - translations: where they are kept, found, linked and dropped.
  *
- * One cache per vCPU, only ever touched on its thread. Space is never given back piecemeal: a full
- * array or code area empties everything.
+ * One cache per vCPU, only ever touched on its thread. When the code area or a table is
+ * full, the oldest of it goes (chunk.c).
  */
 #include "engine/bt/bt.h"
 #include "engine/interp/interp.h"
@@ -84,7 +84,6 @@ bt_cache_open(struct bt_state *bt)
 	    bt->light == NULL || bt->form == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_in == NULL || bt->block_chain == NULL)
 		return -1;
-	bt->nexits = LEFT__EXITS;
 	bt_windows_open(bt);
 	return code_map_open(&bt->code, code_bytes(bt->c));
 }
@@ -139,9 +138,8 @@ bt_flush(struct bt_state *bt)
 		bt->ctx[i]->nlocal = 0;
 	}
 	bt_asides_forget(bt);
-	bt->npages = bt->nblocks = bt->nside = bt->nlight = bt->nsites = 0;
-	bt->nexits = LEFT__EXITS;
-	bt->free = bt->first;
+	bt->npages = 0;
+	bt_chunks_empty(bt);
 	bt->stats.flushes++;
 }
 
@@ -158,7 +156,7 @@ bt_trim(struct cpu *c)
 	struct bt_state *bt = c->bt;
 	uint8_t *from = (uint8_t *)(((uintptr_t)bt->first + PAGE_SIZE - 1) & PAGE_MASK);
 
-	if (bt->free - bt->first < TRIM_LEAST)
+	if (bt_chunks_bytes(bt) < TRIM_LEAST)
 		return;
 	give_back(bt->pages, bt->pages_max * sizeof(*bt->pages));
 	give_back(bt->blocks, bt->blocks_max * sizeof(*bt->blocks));
@@ -245,6 +243,12 @@ begins_bit(uint64_t rip)
 	return 1ull << (rip >> 6 & 63);
 }
 
+uint32_t *
+bt_block_bucket(struct bt_state *bt, const struct bt_block *b)
+{
+	return &bt->block_hash[block_mix(bt, b->rip, b->page)];
+}
+
 struct bt_block *
 bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool narrow)
 {
@@ -282,7 +286,7 @@ struct bt_block *
 bt_block_at(struct bt_state *bt, const uint8_t *pc)
 {
 	enum { IN_PAGE = PAGE_SIZE / 16 + 1 /* blocks; they are aligned */ };
-	uint32_t off, lo, hi = bt->nblocks, mid, p;
+	uint32_t off, lo, hi, mid, p;
 
 	if (pc < bt->code.rx || pc >= bt->code.rx + bt->code.size)
 		return NULL;
@@ -290,6 +294,7 @@ bt_block_at(struct bt_state *bt, const uint8_t *pc)
 	for (p = off / PAGE_SIZE; p > 0 && (bt->block_in[p] == 0 || bt->blocks[bt->block_in[p] - 1].land > off); p--)
 		;
 	lo = bt->block_in[p] == 0 ? 0 : bt->block_in[p] - 1;
+	hi = bt_chunk_end(bt, bt_chunk_of(bt, lo)).blocks;
 	hi = hi - lo > IN_PAGE ? lo + IN_PAGE : hi;
 	while (hi - lo > 1) {
 		mid = lo + (hi - lo) / 2;
@@ -298,7 +303,7 @@ bt_block_at(struct bt_state *bt, const uint8_t *pc)
 		else
 			hi = mid;
 	}
-	if (bt->nblocks == 0 || off < bt->blocks[lo].land || off >= bt->blocks[lo].end)
+	if (bt->block_in[p] == 0 || off < bt->blocks[lo].land || off >= bt->blocks[lo].end)
 		return NULL;
 	return &bt->blocks[lo];
 }

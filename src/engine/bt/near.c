@@ -141,7 +141,7 @@ tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, 
 	unsigned k = (unsigned)(i - t->i), n = place_of(t, i) % TLB_NEAR;
 	struct bt_site *s;
 
-	if (!(t->mode & BM_user) || t->narrow || t->bt->nsites == t->bt->sites_max || size > 1 << (TLB_SIZES - 1) || (size & (size - 1)) != 0 ||
+	if (!(t->mode & BM_user) || t->narrow || t->bt->nsites >= t->bt->limit.sites || size > 1 << (TLB_SIZES - 1) || (size & (size - 1)) != 0 ||
 	    tr_is_tired(t, k, false))
 		return NULL;
 	s = site_new(t, k, write, false, info | FILL_range);
@@ -170,7 +170,7 @@ group_site(struct tr *t, struct tr_group *g)
 	unsigned n = place_of(t, &t->i[g->at]) + (unsigned)g->base, k;
 	struct bt_site *s;
 
-	if (t->bt->nsites == t->bt->sites_max)
+	if (t->bt->nsites >= t->bt->limit.sites)
 		return NULL;
 	for (k = 0; k < TLB_NEAR; k++, n++) {
 		g->entry = near + n % TLB_NEAR * sizeof(struct tlb_entry);

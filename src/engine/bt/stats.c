@@ -66,14 +66,16 @@ static void
 count_exits(const struct bt_state *bt, uint64_t *all, uint64_t *linked)
 {
 	const struct bt_exit *x;
+	unsigned n;
 
 	*all = *linked = 0;
-	for (x = bt->exits + LEFT__EXITS; x < bt->exits + bt->nexits; x++) {
-		if (x->kind > BX_link_land)
-			continue;
-		++*all;
-		*linked += x->to != 0;
-	}
+	for (n = 0; n < bt->chunks; n++)
+		for (x = bt->exits + bt_chunk_begin(bt, n).exits; x < bt->exits + bt_chunk_end(bt, n).exits; x++) {
+			if (x->kind > BX_link_land)
+				continue;
+			++*all;
+			*linked += x->to != 0;
+		}
 }
 
 unsigned
@@ -85,8 +87,8 @@ bt_counters(const struct cpu *c, struct counter *out, unsigned max)
 
 	count_exits(bt, &exits, &linked);
 	const struct counter all[] = {
-		{ "bt blocks", s->blocks }, { "bt instructions", s->insns }, { "bt code bytes", (uint64_t)(bt->free - bt->first) },
-		{ "bt code bytes, most", bt->code.size }, { "bt pages", bt->npages }, { "bt flushes", s->flushes },
+		{ "bt blocks", s->blocks }, { "bt instructions", s->insns }, { "bt code bytes", bt_chunks_bytes(bt) },
+		{ "bt code bytes, most", bt->code.size }, { "bt pages", bt->npages }, { "bt flushes", s->flushes }, { "bt chunks dropped", s->evicted },
 		{ "bt blocks dropped", s->dropped }, { "bt entries", s->entries },
 		{ "bt exits", exits }, { "bt exits linked", linked },
 		{ "bt links made", s->links }, { "bt unlinked exits taken", s->unlinked }, { "bt indirect misses", s->indirect },

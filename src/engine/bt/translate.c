@@ -232,9 +232,9 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
 	struct tr *t = &tr;
 	unsigned k;
 
-	if ((size_t)(bt->free - bt->code.rw) + BLOCK_ROOM > bt->code.size || bt->nblocks == bt->blocks_max ||
-	    bt->nexits + ROOM_EXITS > bt->exits_max || bt->nside + ROOM_SIDE > bt->side_max ||
-	    bt->nlight + ROOM_LIGHT > bt->light_max)
+	if ((size_t)(bt->free - bt->code.rw) + BLOCK_ROOM > bt->limit.code || bt->nblocks == bt->limit.blocks ||
+	    bt->nexits + ROOM_EXITS > bt->limit.exits || bt->nside + ROOM_SIDE > bt->limit.side ||
+	    bt->nlight + ROOM_LIGHT > bt->limit.light)
 		return BT_FULL;
 	t->bt = bt;
 	t->c = bt->c;
