@@ -351,6 +351,7 @@ bt_run(struct cpu *c, struct vexit *x)
 	bt_ops_wrap(c->bt);
 	c->fpu.xstate_bv |= BT_STATE_ALL;	/* its fields are current; XRSTOR goes by this */
 	__asm__ volatile("wrgsbase %0" : : "r"(c) : "memory");
+	bt_signals_here();
 	bt_running = c->bt;
 	err = run(c, x);
 	bt_running = NULL;

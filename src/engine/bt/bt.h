@@ -49,6 +49,7 @@ struct bt_ctx {
 	uint32_t slot[BT_SLOTS];	/* id of the page instance mapped at a virtual page; 0: not known */
 	uint32_t mode;			/* enum bt_mode */
 	bool used;
+	uint64_t returns;		/* RSP in its code, when another is bt->now; see returns.c */
 	/* Slots that a CR3 write empties: those of pages that are not global. */
 	unsigned nlocal;		/* over BT_LOCALS: all */
 	uint16_t local[128];
@@ -128,7 +129,7 @@ enum bt_refused { REFUSED_fault, REFUSED_crossing, REFUSED_device, REFUSED_code,
 
 struct bt_stats {
 	uint64_t refused[REFUSED__COUNT];
-	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, mapped, delivered, crossed, light, light_refused,
+	uint64_t blocks, insns, flushes, dropped, entries, links, indirect, polls, fills, fills_slow, splits, tired, narrow, mapped, delivered, crossed, unreturned, light, light_refused,
 		steps, fpu_loads, host_faults, evicted, first, nomode, flushed, back, unlinked, interp[INSN__COUNT], lights[INSN__COUNT];
 };
 
@@ -194,7 +195,8 @@ struct bt_state {
 	uint8_t fpu_live;		/* LIVE_*: what of the guest's FPU state is in the host's registers */
 	uint64_t hold;			/* a value within one instruction */
 	uint64_t tmp, tmp2;		/* the gates' own */
-	uint64_t host_rsp, host_gs;
+	uint64_t host_rsp, rsp;		/* RSP in C and in translated code */
+	uint64_t host_gs;
 	uint32_t host_mxcsr;
 	uint64_t tsc_delta;
 	bool tsc_fixed;
@@ -202,6 +204,7 @@ struct bt_state {
 	bool fault_ready;		/* bt_fill failed with cpu->fault set */
 
 	struct cpu *c;			/* borrowed: whose state this is */
+	uint8_t *returns;		/* owned: a stack of host return addresses for each context */
 	struct bt_ctx *now;		/* of the present mode */
 	struct code_map code;		/* owned */
 	uint8_t *free, *first;		/* code[]: next free byte, first behind the gates */
@@ -222,7 +225,7 @@ struct bt_state {
 	uint32_t (*enter)(const uint8_t *code);
 	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS],
 		*gate_stack_group[TLB_VIEWS], *gate_miss[TLB_VIEWS][2], *gate_miss_const,
-		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_cross[CROSS__COUNT];
+		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_return, *gate_return_base, *gate_cross[CROSS__COUNT];
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
 	const struct cpu_ops *lower;	/* the machine's */
@@ -267,6 +270,16 @@ static inline const uint8_t *bt_rx(const struct bt_state *bt, uint32_t off) { re
 
 /* mode.c */
 uint32_t bt_mode_of(const struct cpu *c);			/* BM_none: the interpreter's */
+/* returns.c */
+int bt_returns_open(struct bt_state *bt);
+void bt_returns_close(struct bt_state *bt);
+void bt_returns_begin(struct bt_state *bt, unsigned i);
+void bt_returns_forget(struct bt_state *bt);
+bool bt_returns_fault(struct bt_state *bt, uint64_t at, uint64_t *rsp);
+void bt_returns_switch(struct bt_state *bt, struct emit *e, struct rm to);
+void bt_returns_emit(struct bt_state *bt, struct emit *e);
+void bt_now_set(struct bt_state *bt, struct bt_ctx *to);	/* NULL: none */
+void bt_now_set(struct bt_state *bt, struct bt_ctx *to);	/* NULL: none */
 void bt_mode_set(struct bt_state *bt, uint32_t m);		/* bt->now becomes the context of mode m */
 void bt_asides_forget(struct bt_state *bt);
 void bt_ctxs_forget(struct bt_state *bt);	/* none is in use any more */
@@ -333,6 +346,14 @@ bool bt_light32(struct cpu *c, const struct insn *in, enum light *res);
 void bt_cross_emit(struct bt_state *bt, struct emit *e);
 void bt_learn(struct bt_state *bt, enum bt_cross which);
 void bt_learned_forget(struct bt_state *bt);			/* registers may have changed */
+/* returns.c */
+int bt_returns_open(struct bt_state *bt);
+void bt_returns_close(struct bt_state *bt);
+void bt_returns_begin(struct bt_state *bt, unsigned i);
+void bt_returns_forget(struct bt_state *bt);
+bool bt_returns_fault(struct bt_state *bt, uint64_t at, uint64_t *rsp);
+void bt_returns_switch(struct bt_state *bt, struct emit *e, struct rm to);
+void bt_returns_emit(struct bt_state *bt, struct emit *e);
 /* code32.c */
 bool bt_code32_fits(const struct cpu *c);
 void bt_code32_enter(struct bt_state *bt);
@@ -346,6 +367,7 @@ void bt_count_refusal(struct bt_state *bt, uint64_t lin, unsigned size, int res)
 unsigned bt_counters(const struct cpu *c, struct counter *out, unsigned max);
 /* signal.c */
 int bt_signals_open(void);
+void bt_signals_here(void);					/* this thread is going to run translated code */
 extern __thread struct bt_state *bt_running;
 /* near.c */
 void bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, struct tlb_entry *e);

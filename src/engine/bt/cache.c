@@ -85,7 +85,7 @@ bt_cache_open(struct bt_state *bt)
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_in == NULL || bt->block_chain == NULL)
 		return -1;
 	bt_windows_open(bt);
-	return code_map_open(&bt->code, code_bytes(bt->c));
+	return bt_returns_open(bt) != 0 ? -1 : code_map_open(&bt->code, code_bytes(bt->c));
 }
 
 void
@@ -97,6 +97,7 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->side, bt->side_max * sizeof(*bt->side));
 	array_close((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
 	bt_windows_close(bt);
+	bt_returns_close(bt);
 	low_unmap(bt->sites, bt->sites_max * sizeof(*bt->sites));
 	for (unsigned i = 0; i < BT_CTXS; i++)
 		low_unmap(bt->ctx[i], BT_CTX_BYTES(bt));

@@ -57,6 +57,7 @@ bt_chunks_empty(struct bt_state *bt)
 	for (n = 0; n < bt->chunks; n++)
 		bt->written_to[n] = begin_of(bt, n);
 	chunk_begin(bt, 0);
+	bt_returns_forget(bt);
 }
 
 static struct bt_fill_level
@@ -154,6 +155,7 @@ chunk_drop(struct bt_state *bt, unsigned n)
 	}
 	for (i = from.code / PAGE_SIZE; i <= to.code / PAGE_SIZE && i * PAGE_SIZE < bt->limit.code; i++)
 		bt->block_in[i] = 0;
+	bt_returns_forget(bt);
 }
 
 /* The chunk at hand is full: go on in the next. */

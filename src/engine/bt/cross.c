@@ -85,7 +85,7 @@ cross(struct emit *e, struct bt_state *bt, const struct bt_learned *l)
 	copy(e, REGISTER(cs), &l->cs, sizeof(l->cs) / sizeof(uint64_t));
 	copy_byte(e, FIELD(cpl), &l->cpl);
 	copy_byte(e, FIELD(tlb_view), &l->view);
-	copy(e, rm_abs(bt_abs(&bt->now)), &l->ctx, 1);
+	bt_returns_switch(bt, e, rm_abs(bt_abs(&l->ctx)));
 	e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.crossed)), 1);
 	e_mov(e, S0, S1);
 	e_rorx32(e, S1, S0, 32 - TARGET_SHIFT);

@@ -83,3 +83,9 @@ e_jmp_rm(struct emit *e, struct rm rm)
 {
 	e_op(e, 0, false, MAP_1, 0xff, 4, rm, false);
 }
+
+void
+e_call_rm(struct emit *e, struct rm rm)
+{
+	e_op(e, 0, false, MAP_1, 0xff, 2, rm, false);
+}

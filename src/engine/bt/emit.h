@@ -211,11 +211,12 @@ e_jcc(struct emit *e, unsigned cc, const uint8_t *to)
 	e->p = p + 2;
 	return e_rel(e, to);
 }
-E_INLINE void
+E_INLINE uint8_t *
 e_call(struct emit *e, const uint8_t *to)			/* generated code */
 {
 	e8(e, 0xe8);
-	e_rel(e, to);
+	return e_rel(e, to);
 }
 void e_call_c(struct emit *e, const void *fn);				/* through RAX */
 void e_jmp_rm(struct emit *e, struct rm rm);
+void e_call_rm(struct emit *e, struct rm rm);

@@ -124,8 +124,8 @@ same_page(const struct tr *t, uint64_t rip)
 	return (rip & PAGE_MASK) == t->pg->vpage;
 }
 
-static void
-exit_later(struct tr *t, uint8_t *from, unsigned kind, uint64_t target)
+void
+tr_exit_later(struct tr *t, uint8_t *from, unsigned kind, uint64_t target)
 {
 	struct cold *c = tr_cold(t, COLD_exit, from);
 
@@ -133,33 +133,50 @@ exit_later(struct tr *t, uint8_t *from, unsigned kind, uint64_t target)
 	c->addr = target;
 }
 
-/* Go to target, which is not in this block. */
+/* Go to target, which is not in this block, by e_jmp or e_call. */
 void
-tr_exit(struct tr *t, struct tr_insn *i, uint64_t target)
+tr_exit_by(struct tr *t, struct tr_insn *i, uint64_t target, uint8_t *(*by)(struct emit *, const uint8_t *))
 {
 	unsigned kind;
 
 	if (!same_page(t, target) && t->fl == FL_native && i->live_out != 0)
 		tr_flags_save(t, S0);
 	kind = !same_page(t, target) ? BX_link_land : t->fl == FL_native ? BX_link : BX_link_saved;
-	exit_later(t, e_jmp(&t->e, NULL), kind, target);
+	tr_exit_later(t, by(&t->e, NULL), kind, target);
+}
+
+void
+tr_exit(struct tr *t, struct tr_insn *i, uint64_t target)
+{
+	tr_exit_by(t, i, target, e_jmp);
+}
+
+/* Look S0 up among the targets: S1 + what is returned is the entry, if the host's flags say equal. */
+int32_t
+tr_indirect_find(struct tr *t)
+{
+	int32_t table = bt_abs(t->bt->now->target);
+	struct emit *e = &t->e;
+
+	e_rorx32(e, S1, S0, 32 - TARGET_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), (int32_t)((t->bt->targets - 1) << TARGET_SHIFT));
+	e_alu(e, true, ALU_cmp, S0, rm_at(S1, table));
+	return table;
 }
 
 void
 tr_indirect(struct tr *t)
 {
-	size_t table = (size_t)(uintptr_t)t->bt->now->target;
 	struct emit *e = &t->e;
+	int32_t table;
 
 	if (t->mode & BM_counted) {	/* every boundary is the run loop's */
 		e_jmp(e, gate(t, t->bt->gate_indirect));
 		return;
 	}
-	e_rorx32(e, S1, S0, 32 - TARGET_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), (int32_t)((t->bt->targets - 1) << TARGET_SHIFT));
-	e_alu(e, true, ALU_cmp, S0, rm_at(S1, (int32_t)table));
+	table = tr_indirect_find(t);
 	e_jcc(e, CC_ne, gate(t, t->bt->gate_indirect));
-	e_jmp_rm(e, rm_at(S1, (int32_t)(table + offsetof(struct bt_target, code))));
+	e_jmp_rm(e, rm_at(S1, table + (int32_t)offsetof(struct bt_target, code)));
 }
 
 /* A way out for an instruction that C does. */
@@ -228,7 +245,7 @@ taken(struct tr *t, struct tr_insn *i, uint8_t *at)
 		t->fix[t->nfix].at = at;
 		t->fix[t->nfix++].insn = i->target;
 	} else {
-		exit_later(t, at, BX_link, target);
+		tr_exit_later(t, at, BX_link, target);
 	}
 }
 
@@ -296,7 +313,7 @@ call_reg(struct tr *t, struct tr_insn *i)
 		push_return(t, i);
 		load_target(t, i);
 	}
-	tr_indirect(t);
+	tr_call_indirect(t, i);
 }
 
 static void
@@ -307,7 +324,7 @@ ret(struct tr *t, struct tr_insn *i)
 	tr_flags_clobber(t, i);
 	e_load(&t->e, S0, tr_stack(t, i, GSP, 0, WORD));
 	move_rsp(t, WORD + more);
-	tr_indirect(t);
+	tr_return(t);
 }
 
 void
@@ -334,7 +351,7 @@ tr_branch(struct tr *t, struct tr_insn *i)
 		break;
 	case TK_call:
 		push_return(t, i);
-		tr_exit(t, i, tr_target(t, i));
+		tr_call(t, i);
 		break;
 	case TK_jmp_reg:
 		tr_flags_clobber(t, i);
@@ -489,6 +506,10 @@ tr_cold_emit(struct tr *t)
 			id = tr_exit_light(t, &t->i[c->insn]);
 			t->bt->exits[id].begun = true;
 			leave_with(t, id, c->fl == FL_saved);
+			break;
+		case COLD_call:		/* what comes returns to the pad all the same */
+			e_call(e, gate(t, t->bt->gate_indirect));
+			e_jmp(e, c->back);
 			break;
 		case COLD_fpu:
 			e_call(e, gate(t, t->bt->gate_fpu[c->info]));

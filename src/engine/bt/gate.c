@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/bt/gate.c - the few pieces of host code between C and translated code.
  *
- * All run with host GS = struct cpu. Inside translated code RSP is the monitor's stack, aligned.
+ * All run with host GS = struct cpu. Inside translated code RSP is a stack of returns (returns.c); C has the
+ * monitor's, aligned.
  */
 #include "engine/bt/bt.h"
 
@@ -57,6 +58,7 @@ emit_enter(struct bt_state *bt, struct emit *e)
 	e_alu_imm(e, true, ALU_sub, rm_reg(RSP), 8);
 	e_store(e, rm_abs(bt_abs(&bt->host_rsp)), RSP);
 	e_store(e, rm_abs(bt_abs(&bt->tmp)), RDI);
+	e_load(e, RSP, rm_abs(bt_abs(&bt->rsp)));
 	guest_load(e);
 	e_jmp_rm(e, rm_abs(bt_abs(&bt->tmp)));
 }
@@ -68,6 +70,7 @@ emit_leave(struct bt_state *bt, struct emit *e)
 	int i;
 
 	e_op(e, 0, false, MAP_1, 0x8b, RAX, rm_reg(S0), false);
+	e_store(e, rm_abs(bt_abs(&bt->rsp)), RSP);
 	e_load(e, RSP, rm_abs(bt_abs(&bt->host_rsp)));
 	e_alu_imm(e, true, ALU_add, rm_reg(RSP), 8);
 	for (i = (int)(sizeof(saved_by_c) / sizeof(*saved_by_c)) - 1; i >= 0; i--)
@@ -97,6 +100,16 @@ emit_exits(struct bt_state *bt, struct emit *e)
 	emit_leave(bt, e);
 }
 
+/* On the monitor's stack. No flags change. */
+static void
+call_c(struct bt_state *bt, struct emit *e, const void *fn)
+{
+	e_store(e, rm_abs(bt_abs(&bt->rsp)), RSP);
+	e_load(e, RSP, rm_abs(bt_abs(&bt->host_rsp)));
+	e_call_c(e, fn);
+	e_load(e, RSP, rm_abs(bt_abs(&bt->rsp)));
+}
+
 /* Called from a failed TLB check: S0 the address, S1 what for. Returns to try again, or leaves. */
 static void
 emit_tlb(struct bt_state *bt, struct emit *e)
@@ -112,9 +125,7 @@ emit_tlb(struct bt_state *bt, struct emit *e)
 	e_mov(e, RSI, S0);
 	e_mov(e, RDX, S1);
 	e_load(e, RCX, rm_at(RSP, 0));
-	e_alu_imm(e, true, ALU_sub, rm_reg(RSP), 8);
-	e_call_c(e, (const void *)(uintptr_t)bt_fill);
-	e_alu_imm(e, true, ALU_add, rm_reg(RSP), 8);
+	call_c(bt, e, (const void *)(uintptr_t)bt_fill);
 	e_op(e, 0, false, MAP_1, 0x85, RAX, rm_reg(RAX), false);	/* test eax, eax */
 	fails = e_jcc(e, CC_ne, NULL);
 	for (i = 0; i < sizeof(reload) / sizeof(*reload); i++)
@@ -124,6 +135,7 @@ emit_tlb(struct bt_state *bt, struct emit *e)
 	e_patch(fails, e->p);
 	e_alu_imm(e, false, ALU_cmp, rm_reg(RAX), FILLED_split);
 	split = e_jcc(e, CC_e, NULL);
+	e_lea(e, true, RSP, rm_at(RSP, 8));
 	e_mov_imm(e, S0, LEFT_fault);
 	emit_leave(bt, e);
 	e_patch(split, e->p);		/* go on behind the jump that tries again */
@@ -148,10 +160,8 @@ emit_split_back(struct bt_state *bt, struct emit *e)
 	e8(e, PUSHF);
 	for (i = 0; i < KEPT; i++)
 		push_pop(e, 0x50, kept[i]);
-	e_alu_imm(e, true, ALU_sub, rm_reg(RSP), 8);	/* with the return address: aligned */
 	e_mov_imm(e, RDI, (uint64_t)(uintptr_t)bt);
-	e_call_c(e, (const void *)(uintptr_t)bt_split_back);
-	e_alu_imm(e, true, ALU_add, rm_reg(RSP), 8);
+	call_c(bt, e, (const void *)(uintptr_t)bt_split_back);
 	for (i = KEPT; i-- > 0; )
 		push_pop(e, 0x58, kept[i]);
 	e8(e, POPF);
@@ -351,6 +361,7 @@ bt_gates_emit(struct bt_state *bt)
 	emit_near(bt, &e, true);
 	bt_fpu_gates(bt, &e);
 	emit_split_back(bt, &e);
+	bt_returns_emit(bt, &e);
 	bt_cross_emit(bt, &e);
 	bt->first = bt->free = (uint8_t *)(((uintptr_t)e.p + 63) & ~(uintptr_t)63);
 }

@@ -70,6 +70,7 @@ bt_ctx_for(struct bt_state *bt, uint32_t m)
 	bt->ctx[i]->mode = m;
 	bt->ctx_mode[i] = m | CTX_USED;
 	bt->ctx[i]->target[0].rip = BT_NO_TARGET;
+	bt_returns_begin(bt, i);
 	return bt->ctx[i];
 }
 
@@ -90,19 +91,23 @@ bt_ctxs_forget(struct bt_state *bt)
 			bt->ctx[i]->used = false;
 	}
 	bt_asides_forget(bt);
-	bt->now = NULL;
+	bt_now_set(bt, NULL);
 	bt_learned_forget(bt);
 }
 
 void
 bt_mode_set(struct bt_state *bt, uint32_t m)
 {
+	struct bt_ctx *to;
+
 	if (bt->now != NULL && bt->now->mode == m)
 		return;
-	if ((bt->now = bt_ctx_for(bt, m)) != NULL)
+	if ((to = bt_ctx_for(bt, m)) != NULL) {
+		bt_now_set(bt, to);
 		return;
+	}
 	bt_fpu_unload(bt);	/* begin anew */
 	bt_flush(bt);
 	bt_ctxs_forget(bt);
-	bt->now = bt_ctx_for(bt, m);
+	bt_now_set(bt, bt_ctx_for(bt, m));
 }

@@ -8,6 +8,8 @@
 #include "engine/bt/bt.h"
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -58,12 +60,25 @@ in_translated_code(const ucontext_t *uc)
 	return bt_running != NULL && pc >= bt_running->code.rx && pc < bt_running->code.rx + bt_running->code.size;
 }
 
+static bool
+make_room(struct bt_state *bt, const siginfo_t *info, ucontext_t *uc)
+{
+	uint64_t rsp = (uint64_t)uc->uc_mcontext.gregs[REG_RSP];
+
+	if (!bt_returns_fault(bt, (uint64_t)(uintptr_t)info->si_addr, &rsp))
+		return false;
+	uc->uc_mcontext.gregs[REG_RSP] = (greg_t)rsp;
+	return true;
+}
+
 static void
 handler(int sig, siginfo_t *info, void *context)
 {
 	unsigned i;
 
 	if (in_translated_code(context)) {
+		if (sig == SIGSEGV && info->si_code == SEGV_ACCERR && make_room(bt_running, info, context))
+			return;
 		end_if_stray(sig, info);
 		if (redirect(bt_running, context))
 			return;
@@ -91,6 +106,59 @@ install(void)
 	for (i = 0; i < SIGNALS; i++)
 		if (sigaction(signals[i], &sa, &before[i]) != 0)
 			result = -1;
+}
+
+/* ---- a stack for handlers: translated code's own has no room for them ---- */
+
+static pthread_key_t stack_key;
+static pthread_once_t stack_once = PTHREAD_ONCE_INIT;
+
+static size_t
+stack_bytes(void)
+{
+	enum { FRAME = 16 << 10, HANDLERS = 32 << 10 };
+	size_t least = getauxval(AT_MINSIGSTKSZ);
+
+	return HANDLERS + (least > FRAME ? least : FRAME);
+}
+
+static void
+stack_drop(void *p)
+{
+	static const stack_t none = { .ss_flags = SS_DISABLE };
+
+	sigaltstack(&none, NULL);
+	munmap(p, stack_bytes());
+}
+
+static bool stack_key_made;
+
+static void
+stack_key_make(void)
+{
+	stack_key_made = pthread_key_create(&stack_key, stack_drop) == 0;
+}
+
+void
+bt_signals_here(void)
+{
+	static __thread bool done;
+	stack_t s;
+	void *p;
+
+	if (done)
+		return;
+	done = true;
+	if (sigaltstack(NULL, &s) == 0 && !(s.ss_flags & SS_DISABLE))
+		return;		/* the host program's */
+	p = mmap(NULL, stack_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return;		/* then an overflow of returns ends the process */
+	pthread_once(&stack_once, stack_key_make);
+	if (stack_key_made)		/* else it is not given back */
+		pthread_setspecific(stack_key, p);
+	s = (stack_t){ .ss_sp = p, .ss_size = stack_bytes() };
+	sigaltstack(&s, NULL);
 }
 
 int

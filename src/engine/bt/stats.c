@@ -95,7 +95,7 @@ bt_counters(const struct cpu *c, struct counter *out, unsigned max)
 		{ "bt polls taken", s->polls }, { "bt TLB misses", s->fills },
 		{ "bt TLB page walks", s->fills_slow }, { "bt page crossings", s->splits }, { "bt narrowed", s->narrow }, { "bt sites tired", s->tired }, { "bt pages in windows", s->mapped },
 		{ "bt FPU loads", s->fpu_loads }, { "bt host faults", s->host_faults },
-		{ "bt faults delivered", s->delivered }, { "bt system calls inline", s->crossed }, { "bt mapping flushes", s->flushed }, { "bt mappings back", s->back },
+		{ "bt faults delivered", s->delivered }, { "bt system calls inline", s->crossed }, { "bt returns elsewhere", s->unreturned }, { "bt mapping flushes", s->flushed }, { "bt mappings back", s->back },
 		{ "bt not translatable", s->nomode }, { "bt light", s->light }, { "bt light refused", s->light_refused },
 		{ "bt interpreted", s->steps },
 	};

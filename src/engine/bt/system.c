@@ -174,6 +174,8 @@ access_flag(struct tr *t, struct tr_insn *i)
 		e8(e, view);
 		e_op(e, 0, true, MAP_1, 0xc7, 0, rm_abs(bt_abs(&t->bt->now)), false);
 		e32(e, (uint32_t)bt_abs(ctx));
+		e_store(e, rm_abs(bt_abs(&t->bt->now->returns)), RSP);
+		e_load(e, RSP, rm_abs(bt_abs(&ctx->returns)));
 	}
 	tr_exit(t, i, tr_next(t, i));
 }

@@ -37,7 +37,7 @@ struct tr_insn {
 
 /* Code to be written behind the block's body. */
 enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_near, COLD_range, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
-	COLD_light, COLD_cross };
+	COLD_light, COLD_cross, COLD_call };
 enum cold_split { SPLIT_no, SPLIT_read, SPLIT_store, SPLIT_narrow };
 struct cold {
 	uint8_t kind, fl;		/* enum cold_kind, enum tr_flags there */
@@ -128,11 +128,18 @@ void tr_pop(struct tr *t, struct tr_insn *i);
 void tr_leave(struct tr *t, struct tr_insn *i);
 void tr_branch(struct tr *t, struct tr_insn *i);
 void tr_exit(struct tr *t, struct tr_insn *i, uint64_t target);
+void tr_exit_by(struct tr *t, struct tr_insn *i, uint64_t target, uint8_t *(*by)(struct emit *, const uint8_t *));
+void tr_exit_later(struct tr *t, uint8_t *from, unsigned kind, uint64_t target);
 void tr_interp(struct tr *t, struct tr_insn *i);
 void tr_poll(struct tr *t, struct tr_insn *i);
 void tr_hold(struct bt_state *bt, struct bt_page *pg);		/* translate.c */
 void tr_cold_emit(struct tr *t);
 void tr_side_row(struct tr *t, uint16_t insn, bool saved);
+int32_t tr_indirect_find(struct tr *t);
+/* returns.c */
+void tr_call(struct tr *t, struct tr_insn *i);
+void tr_call_indirect(struct tr *t, struct tr_insn *i);
+void tr_return(struct tr *t);
 void tr_indirect(struct tr *t);					/* S0 has the target, flags are saved or dead */
 /* 32-bit code: code32.c */
 void tr32_normalise(struct insn *in);
