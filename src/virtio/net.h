@@ -4,7 +4,9 @@
 #include "host/wire.h"
 #include "virtio/virtio.h"
 
-enum { NET_MAC = 6, NET_USER_MTU = 65520, NET_PAIRS_MAX = 8 };
+/* libslirp's windows end at 65535 bytes. A segment that fills one makes the guest close it while a byte is unread, and then
+ * both wait for a timer of seconds: two have to fit. */
+enum { NET_MAC = 6, NET_USER_MTU = 32000, NET_PAIRS_MAX = 8 };
 _Static_assert(2 * NET_PAIRS_MAX + 1 <= VIRTIO_QUEUES_MAX, "and the control queue");
 
 struct net_setup {
