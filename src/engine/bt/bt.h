@@ -389,4 +389,5 @@ enum { FILL_SIZE = 0xfff, FILL_write = 1 << 12, FILL_stack = 1 << 13, FILL_fault
 	FILL_split = 1 << 15 /* can go on with bt->split */, FILL_narrow = 1 << 16 /* can go on without this check */,
 	FILL_near = 1 << 17 /* bt->site failed */,
 	FILL_range = 1 << 18 /* and has a range */ };
-enum { BT_INFO_LEN = 2 };	/* the low 16 bits of that stand behind the call of a gate */
+/* Behind the call of a gate stands TEST EAX with what for, or the address of the site: read by the gate, and run when it returns. */
+enum { BT_INFO = 0xa9, BT_INFO_LEN = 5 };

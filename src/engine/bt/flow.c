@@ -409,20 +409,20 @@ cold_tlb(struct tr *t, struct cold *c)
 	struct emit *e = &t->e;
 
 	uint32_t split = c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : 0;
-	uint16_t info = (uint16_t)(c->info | split);
+	uint32_t info = (uint16_t)(c->info | split);
 
 	tr_side_row(t, c->insn, c->fl == FL_saved);
 	if (c->kind == COLD_near || c->kind == COLD_range) {
 		c->site->info |= split;
-		e_mov_imm(e, S1, (uint64_t)(uintptr_t)c->site);
 		e_call(e, gate(t, c->kind == COLD_near ? t->bt->gate_near : t->bt->gate_range));
+		info = (uint32_t)bt_abs(c->site);
 	} else {
 		if (c->kind == COLD_tlb_const)
 			e_mov_imm(e, S0, c->addr);
 		e_call(e, gate(t, miss_gate(t, c)));
-		e8(e, info & 0xff);
-		e8(e, info >> 8);
 	}
+	e8(e, BT_INFO);
+	e32(e, info);
 	if (c->splits == SPLIT_no)
 		e_jmp_near(e, c->back);
 	else

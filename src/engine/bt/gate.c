@@ -144,7 +144,7 @@ emit_tlb(struct bt_state *bt, struct emit *e)
 	e_load(e, RAX, rm_gs(NOREG, 0));
 	e_load(e, S0, rm_abs(bt_abs(&bt->split.host)));
 	e_load(e, S1, rm_abs(bt_abs(&bt->split.delta)));
-	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), JMP_LEN);
+	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), BT_INFO_LEN + JMP_LEN);
 	e8(e, 0xc3);
 }
 
@@ -172,17 +172,17 @@ emit_split_back(struct bt_state *bt, struct emit *e)
 static void
 emit_narrow(struct emit *e)
 {
-	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), JMP_LEN);
+	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), BT_INFO_LEN + JMP_LEN);
 	e8(e, 0xc3);
 }
 
-/* Behind the call: the low half of what for. S1 = that; return behind it. */
+/* S1 = what stands behind the call. Its place is not left out when the gate returns: a changed return address is one
+ * that the host did not predict. */
 static void
 emit_info(struct emit *e)
 {
 	e_load(e, S1, rm_at(RSP, 0));
-	e_op(e, 0, false, MAP_0f, 0xb7, S1, rm_at(S1, 0), false);	/* movzx */
-	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), BT_INFO_LEN);
+	e_load32(e, S1, rm_at(S1, 1));
 }
 
 /* Called from a failed check by the table: S0 the address with the tag of entry S1 in it. */
@@ -278,7 +278,7 @@ store_imm32(struct emit *e, struct rm to, int32_t imm)
 }
 
 /* Called from a failed check by a near entry or a range: S0 the address with the entry's tag or beginning
- * in it, S1 the site. Copies the table's entry. */
+ * in it. Copies the table's entry. */
 static void
 emit_near(struct bt_state *bt, struct emit *e, bool range)
 {
@@ -289,6 +289,7 @@ emit_near(struct bt_state *bt, struct emit *e, bool range)
 	unsigned i, n = 0;
 
 	*(range ? &bt->gate_range : &bt->gate_near) = here(e);
+	emit_info(e);
 	e_store(e, rm_abs(bt_abs(&bt->site)), S1);
 	push_pop(e, 0x50, RAX);
 	push_pop(e, 0x50, RCX);
