@@ -173,6 +173,7 @@ bt_trim(struct cpu *c)
 	give_back(bt->block_in, in_bytes(bt));
 	give_back(bt->block_chain, bt->blocks_max * sizeof(uint32_t));
 	madvise(from, (size_t)(bt->code.rw + bt->code.size - from), MADV_REMOVE);
+	bt->code.huge = 0;
 	for (unsigned i = 0; i < BT_CTXS && bt->ctx[i] != NULL; i++)
 		give_back(bt->ctx[i], BT_CTX_BYTES(bt));
 	bt_ctxs_forget(bt);

@@ -264,6 +264,8 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
 	t->b->end = (uint32_t)(t->e.p - bt->code.rw);
 	assert(t->b->end - t->b->land <= BLOCK_ROOM && t->ncold <= sizeof(t->cold) / sizeof(*t->cold));
 	bt->free = (uint8_t *)(((uintptr_t)t->e.p + 15) & ~(uintptr_t)15);
+	if (t->b->end >= bt->code.huge + CODE_HUGE / 4)
+		code_map_settle(&bt->code, t->b->end);
 	bt->nblocks++;
 	bt_block_add(bt, t->b);
 	if (bt->c->code_log != NULL)
