@@ -347,7 +347,7 @@ bt_is_light(const struct insn *in)
 	case INSN_rdfsbase: case INSN_rdgsbase: case INSN_wrfsbase: case INSN_wrgsbase: case INSN_stac: case INSN_clac:
 	case INSN_rdtsc: case INSN_rdtscp: case INSN_mov_to_cr: case INSN_mov_from_cr: case INSN_wrmsr: case INSN_rdmsr: case INSN_bt:
 	case INSN_bts: case INSN_btr: case INSN_btc: case INSN_movs: case INSN_stos: case INSN_swapgs: case INSN_syscall:
-	case INSN_sysret: case INSN_iret: case INSN_invlpg: case INSN_verw:
+	case INSN_sysret: case INSN_iret: case INSN_invlpg: case INSN_verw: case INSN_cpuid:
 	case INSN_xsave: case INSN_xsaveopt: case INSN_xsavec: case INSN_xsaves: case INSN_xrstor: case INSN_xrstors:
 		return true;
 	default:
@@ -379,6 +379,7 @@ bt_light(struct cpu *c, const struct insn *in)
 	case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc: return bit_op(c, in);
 	case INSN_movs: case INSN_stos: return string(c, in);
 	case INSN_verw: return verw(c, in);
+	case INSN_cpuid: return light_next(c, in, cpu_cpuid(c));
 	case INSN_xsave: case INSN_xsaveopt: case INSN_xsavec: case INSN_xsaves: case INSN_xrstor: case INSN_xrstors:
 		return state_image(c, in);
 	case INSN_swapgs: return light_next(c, in, cpu_swapgs(c));
