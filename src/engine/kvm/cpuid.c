@@ -25,7 +25,7 @@ static bool
 is_intels(enum cpu_feature f)
 {
 	static const uint16_t those[] = { CPUF_mmxext, CPUF_xsaveerptr, CPUF_lfence_rdtsc, CPUF_null_sel_clr_base, CPUF_ibpb_brtype };
-	unsigned a, b, c, d;
+	unsigned a, b = 0, c = 0, d;
 
 	for (unsigned i = 0; i < sizeof(those) / sizeof(those[0]); i++)
 		if (those[i] == f)
