@@ -256,11 +256,13 @@ bool
 vq_wants_interrupt(struct vq *q)
 {
 	struct vq_state *s = q->s;
-	uint16_t old = s->signalled;
-	bool valid = s->signalled_valid, wants;
+	bool valid, wants;
+	uint16_t old;
 
-	if (q->mem == NULL)
+	if (q->mem == NULL)		/* reset meanwhile */
 		return false;
+	old = s->signalled;
+	valid = s->signalled_valid;
 	if (valid && old == s->used)
 		return false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
