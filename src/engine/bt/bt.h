@@ -44,6 +44,8 @@ enum { BT_CTXS = 16, BT_SLOTS = 8192, BT_TARGETS_MAX = 65536, BT_TIRED = 1 << 16
 
 /* Per mode: where indirect branches find translations, and which page instance each page is. */
 struct bt_target { uint64_t rip; const uint8_t *code; };
+enum { BT_TARGET_SHIFT = 4 };
+static_assert(sizeof(struct bt_target) == 1 << BT_TARGET_SHIFT, "their index is a shift");
 enum { BT_NO_TARGET = 1 };		/* in target[0]: 0 is an address like any other, 1 never stands there */
 struct bt_ctx {
 	uint32_t slot[BT_SLOTS];	/* id of the page instance mapped at a virtual page; 0: not known */
@@ -172,7 +174,6 @@ enum bt_cross { CROSS_syscall, CROSS_sysret, CROSS__COUNT };
 struct bt_learned {
 	uint8_t ok, cpl, view;
 	struct bt_ctx *ctx;
-	struct bt_target *target;
 	struct segreg cs, ss;
 };
 
@@ -225,7 +226,7 @@ struct bt_state {
 	uint32_t (*enter)(const uint8_t *code);
 	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS],
 		*gate_stack_group[TLB_VIEWS], *gate_miss[TLB_VIEWS][2], *gate_miss_const,
-		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_return, *gate_return_base, *gate_cross[CROSS__COUNT];
+		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_return, *gate_return_base, *gate_lookup, *gate_cross[CROSS__COUNT];
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
 	const struct cpu_ops *lower;	/* the machine's */
@@ -270,16 +271,6 @@ static inline const uint8_t *bt_rx(const struct bt_state *bt, uint32_t off) { re
 
 /* mode.c */
 uint32_t bt_mode_of(const struct cpu *c);			/* BM_none: the interpreter's */
-/* returns.c */
-int bt_returns_open(struct bt_state *bt);
-void bt_returns_close(struct bt_state *bt);
-void bt_returns_begin(struct bt_state *bt, unsigned i);
-void bt_returns_forget(struct bt_state *bt);
-bool bt_returns_fault(struct bt_state *bt, uint64_t at, uint64_t *rsp);
-void bt_returns_switch(struct bt_state *bt, struct emit *e, struct rm to);
-void bt_returns_emit(struct bt_state *bt, struct emit *e);
-void bt_now_set(struct bt_state *bt, struct bt_ctx *to);	/* NULL: none */
-void bt_now_set(struct bt_state *bt, struct bt_ctx *to);	/* NULL: none */
 void bt_mode_set(struct bt_state *bt, uint32_t m);		/* bt->now becomes the context of mode m */
 void bt_asides_forget(struct bt_state *bt);
 void bt_ctxs_forget(struct bt_state *bt);	/* none is in use any more */
@@ -354,6 +345,7 @@ void bt_returns_forget(struct bt_state *bt);
 bool bt_returns_fault(struct bt_state *bt, uint64_t at, uint64_t *rsp);
 void bt_returns_switch(struct bt_state *bt, struct emit *e, struct rm to);
 void bt_returns_emit(struct bt_state *bt, struct emit *e);
+void bt_now_set(struct bt_state *bt, struct bt_ctx *to);	/* NULL: none */
 /* code32.c */
 bool bt_code32_fits(const struct cpu *c);
 void bt_code32_enter(struct bt_state *bt);

@@ -8,7 +8,7 @@
  */
 #include "engine/bt/bt.h"
 
-enum { SHL = 4, SHR = 5, OF_AT = 11, LOW = RFLAGS_arith & 0xff, TARGET_SHIFT = 4, BYTE = 8,
+enum { SHL = 4, SHR = 5, OF_AT = 11, LOW = RFLAGS_arith & 0xff, BYTE = 8,
 	SYSRET_FLAGS = 0x3c7fd5 /* of R11 */, KERNEL_FLAGS = RFLAGS_fixed, USER_FLAGS = RFLAGS_fixed | 1 << rflags_if_SHIFT };
 
 #define FIELD(name) rm_gs(NOREG, offsetof(struct cpu, name))
@@ -35,7 +35,7 @@ bt_learn(struct bt_state *bt, enum bt_cross which)
 	    (c->r.rflags & ~(uint64_t)RFLAGS_arith) != (in ? KERNEL_FLAGS : USER_FLAGS) ||
 	    (in && (c->r.ia32_fmask & masked) != masked) || (ctx = bt_ctx_for(bt, m)) == NULL)
 		return;
-	*l = (struct bt_learned){ .ok = true, .view = c->tlb_view, .cpl = c->cpl, .ctx = ctx, .target = ctx->target,
+	*l = (struct bt_learned){ .ok = true, .view = c->tlb_view, .cpl = c->cpl, .ctx = ctx,
 		.cs = c->r.seg[SEG_cs], .ss = c->r.seg[SEG_ss] };
 }
 
@@ -88,12 +88,7 @@ cross(struct emit *e, struct bt_state *bt, const struct bt_learned *l)
 	bt_returns_switch(bt, e, rm_abs(bt_abs(&l->ctx)));
 	e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.crossed)), 1);
 	e_mov(e, S0, S1);
-	e_rorx32(e, S1, S0, 32 - TARGET_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), (int32_t)((bt->targets - 1) << TARGET_SHIFT));
-	e_alu(e, true, ALU_add, S1, rm_abs(bt_abs(&l->target)));
-	e_alu(e, true, ALU_cmp, S0, rm_at(S1, offsetof(struct bt_target, rip)));
-	e_jcc(e, CC_ne, bt->gate_indirect - e->to_rx);
-	e_jmp_rm(e, rm_at(S1, offsetof(struct bt_target, code)));
+	e_jmp(e, bt->gate_lookup - e->to_rx);
 }
 
 /* S0: the address behind the instruction. */

@@ -3,7 +3,7 @@
 #include "engine/bt/tr.h"
 #include "engine/policed.h"
 
-enum { WORD = 8, STUB_JRCXZ = 0xe3, PREFIX_67 = 0x67, JMP_SHORT = 0xeb, JMP_LEN = 5, TARGET_SHIFT = 4 };
+enum { WORD = 8, STUB_JRCXZ = 0xe3, PREFIX_67 = 0x67, JMP_SHORT = 0xeb, JMP_LEN = 5 };
 
 static const uint8_t *
 gate(const struct tr *t, const uint8_t *rx)
@@ -158,8 +158,8 @@ tr_indirect_find(struct tr *t)
 	int32_t table = bt_abs(t->bt->now->target);
 	struct emit *e = &t->e;
 
-	e_rorx32(e, S1, S0, 32 - TARGET_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), (int32_t)((t->bt->targets - 1) << TARGET_SHIFT));
+	e_rorx32(e, S1, S0, 32 - BT_TARGET_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), (int32_t)((t->bt->targets - 1) << BT_TARGET_SHIFT));
 	e_alu(e, true, ALU_cmp, S0, rm_at(S1, table));
 	return table;
 }
@@ -409,7 +409,7 @@ cold_tlb(struct tr *t, struct cold *c)
 	struct emit *e = &t->e;
 
 	uint32_t split = c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : 0;
-	uint32_t info = (uint16_t)(c->info | split);
+	uint32_t info = c->info | split;
 
 	tr_side_row(t, c->insn, c->fl == FL_saved);
 	if (c->kind == COLD_near || c->kind == COLD_range) {

@@ -232,8 +232,6 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, bool
 	(group ? bt->gate_stack_group : narrow ? bt->gate_stack32 : bt->gate_stack)[view] = here(e);
 	e_alu(e, true, ALU_add, S0, rm_gs(NOREG, s));
 	emit_info(e);
-	if (group)
-		e_alu_imm(e, false, ALU_or, rm_reg(S1), FILL_narrow);
 	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
 	e_store(e, rm_abs(bt_abs(&bt->tmp2)), S1);
 	if (narrow) {		/* 32-bit code has no addresses from 4 GiB on, whatever the table has */

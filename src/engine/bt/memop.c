@@ -116,8 +116,6 @@ tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
 	c = tr_cold(t, COLD_stack, e_jcc(e, CC_a, NULL));
 	c->back = retry;
-	c->base = (int8_t)base;
-	c->disp = disp;
 	c->info = size | FILL_write | FILL_stack;	/* reads, too: not FILL_fault */
 	e_load(e, S1, rm_gs(NOREG, entry + DELTA));
 	t->free_reg = S0;

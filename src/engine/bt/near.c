@@ -211,8 +211,6 @@ tr_group_checks(struct tr *t, unsigned k)
 		e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
 		c = tr_cold(t, g->base == RSP ? COLD_stack : COLD_near, e_jcc(e, CC_a, NULL));
 		c->back = retry;
-		c->base = (int8_t)tr_host(g->base);
-		c->disp = g->lo;
 		c->tag = g->entry;
 		c->site = g->site;
 		c->info = (uint32_t)span | FILL_write | FILL_stack | FILL_narrow;

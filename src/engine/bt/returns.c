@@ -12,8 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { STACK = 16 << 10, GUARD = PAGE_SIZE, EACH = GUARD + STACK, KEPT = 512 /* bytes, of the gates and the latest calls */,
-	TARGET_SHIFT = 4, RET = 0xc3 };
+enum { STACK = 16 << 10, GUARD = PAGE_SIZE, EACH = GUARD + STACK, KEPT = 512 /* bytes, of the gates and the latest calls */, RET = 0xc3 };
 
 int
 bt_returns_open(struct bt_state *bt)
@@ -104,8 +103,9 @@ bt_returns_emit(struct bt_state *bt, struct emit *e)
 	e_lea(e, true, RSP, rm_at(RSP, -(int32_t)sizeof(uint64_t)));
 	bt->gate_return = e->p + e->to_rx;
 	e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.unreturned)), 1);
-	e_rorx32(e, S1, S0, 32 - TARGET_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), (int32_t)((bt->targets - 1) << TARGET_SHIFT));
+	bt->gate_lookup = e->p + e->to_rx;		/* and whoever else has a target for bt->now */
+	e_rorx32(e, S1, S0, 32 - BT_TARGET_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), (int32_t)((bt->targets - 1) << BT_TARGET_SHIFT));
 	e_alu(e, true, ALU_add, S1, rm_abs(bt_abs(&bt->now)));
 	e_alu(e, true, ALU_cmp, S0, rm_at(S1, offsetof(struct bt_ctx, target) + offsetof(struct bt_target, rip)));
 	e_jcc(e, CC_ne, bt->gate_indirect - e->to_rx);

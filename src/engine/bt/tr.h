@@ -47,8 +47,6 @@ struct cold {
 	uint16_t insn;
 	uint8_t *from, *back;		/* rel32 to patch; where to go back */
 	uint32_t info;
-	int32_t disp;
-	int8_t base;
 	uint64_t addr;
 	size_t tag;
 	struct bt_site *site;
