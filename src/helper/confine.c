@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* helper/confine.c - limits, namespaces, a root of its own, landlock, capabilities, and seccomp by confine.def. */
 #include "helper/confine.h"
+#include "host/filter.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -23,19 +24,6 @@
 #define BLKDISCARDZEROES _IO(0x12, 124)
 #endif
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(REGENT_COVERAGE)
-enum { CAN_FILTER = 0 };	/* their run-time libraries open files, and more, at any time */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { CAN_FILTER = 0 };
-#else
-enum { CAN_FILTER = 1 };
-#endif
-#else
-enum { CAN_FILTER = 1 };
-#endif
-
-#define ALLBITS UINT64_MAX
 enum { NOARG = -1, OWN_PID = -2, PROC_FD = -3 };
 
 static const struct row {

@@ -5,6 +5,7 @@
  * says so can't be replaced, and it doing nothing would change nothing: the kernel has refused by then.
  */
 #include "host/sandbox.h"
+#include "host/filter.h"
 #include "host/log.h"
 #include <dirent.h>
 #include <errno.h>
@@ -29,19 +30,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(REGENT_COVERAGE)
-enum { CAN_FILTER = 0 };	/* their run-time libraries open files, and more, at any time */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { CAN_FILTER = 0 };
-#else
-enum { CAN_FILTER = 1 };
-#endif
-#else
-enum { CAN_FILTER = 1 };
-#endif
-
-#define ALLBITS UINT64_MAX
 enum { NOARG = -1, OWN_PID = -2 };
 
 static const struct row {
