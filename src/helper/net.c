@@ -50,8 +50,8 @@ send_packet(const void *frame, size_t n, void *opaque)
 	_Static_assert(sizeof(h) == HEADER, "virtio 1.2, 5.1.6");
 	if (n > FRAME_MAX)
 		return -1;
-	/* Waits: the monitor is slow only when its guest is, and TCP shall feel that. */
-	return sendmsg(t->fd, &m, MSG_NOSIGNAL) < 0 ? -1 : (ssize_t)n;
+	/* Waits: the monitor is slow only when its guest is, and TCP shall feel that. One that has ended is seen by the loop. */
+	return sendmsg(t->fd, &m, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET ? -1 : (ssize_t)n;
 }
 
 static uint16_t
