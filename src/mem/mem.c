@@ -9,6 +9,7 @@
  * The words are a zero-filled mapping: those of pages nobody touches cost nothing.
  */
 #include "mem/mem.h"
+#include "mem/settle.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -21,12 +22,18 @@
 enum { REGIONS_MAX = 16, FLAGS_BITS = 8 };
 #define CHANGE ((uint64_t)1 << FLAGS_BITS)
 
+/* Walks to pages of a piece since it was settled, or refused, or walked too seldom. At MEM_HOT it stays. */
+struct heat {
+	_Atomic uint32_t walks, since;	/* since: when the present run began, in seconds or so */
+};
+
 struct region {
 	gpa_t base;
 	uint64_t size;
 	uint8_t *host;			/* owned mapping of the memfd */
 	_Atomic uint64_t *page;		/* owned, one a page: low byte enum mem_page_flag, above it changes */
 	uint64_t first_page;		/* mem_page_index of the first */
+	struct heat *heat;		/* owned, one a whole piece; NULL: the memfd's are elsewhere */
 };
 
 struct mem {
@@ -42,12 +49,13 @@ struct mem {
 	struct mem_watcher *watchers;
 
 	struct mem_cpus *cpus;		/* cpu/shootdown.c's */
+	struct settler *_Atomic settler;	/* borrowed; NULL: none */
 };
 
 static void *
-map(size_t size, int flags, int fd, uint64_t offset)
+map(void *at, size_t size, int flags, int fd, uint64_t offset)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset);
+	void *p = mmap(at, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -59,11 +67,29 @@ unmap(void *p, size_t size)
 		munmap(p, size);
 }
 
+/* Of the memfd, where a huge page can begin. */
+static uint8_t *
+map_ram(size_t size, int fd, uint64_t offset)
+{
+	uint8_t *p = mmap(NULL, size + MEM_PIECE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *ram;
+	size_t before;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)p & (MEM_PIECE - 1);
+	ram = map(p + before, size, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, offset);
+	if (before != 0)
+		munmap(p, before);
+	munmap(p + before + size, MEM_PIECE - before);
+	return ram;
+}
+
 static void
 region_close(struct region *r)
 {
 	unmap(r->host, r->size);
 	unmap((void *)r->page, (r->size >> PAGE_SHIFT) * sizeof(*r->page));
+	unmap((void *)r->heat, r->size / MEM_PIECE * sizeof(*r->heat));
 }
 
 static int
@@ -74,8 +100,10 @@ region_open(struct mem *m, struct region *r, gpa_t base, uint64_t size)
 	*r = (struct region){ .base = base, .size = size, .first_page = m->fd_size >> PAGE_SHIFT };
 	if (ftruncate(m->fd, (off_t)(m->fd_size + size)) != 0)
 		return -1;
-	r->host = map(size, MAP_SHARED | MAP_NORESERVE, m->fd, m->fd_size);
-	r->page = map((size >> PAGE_SHIFT) * sizeof(*r->page), OWN, -1, 0);
+	r->host = map_ram(size, m->fd, m->fd_size);
+	r->page = map(NULL, (size >> PAGE_SHIFT) * sizeof(*r->page), OWN, -1, 0);
+	if ((base | m->fd_size) % MEM_PIECE == 0 && size >= MEM_PIECE)
+		r->heat = map(NULL, size / MEM_PIECE * sizeof(*r->heat), OWN, -1, 0);
 	if (r->host == NULL || r->page == NULL) {
 		region_close(r);
 		return -1;
@@ -279,6 +307,56 @@ mem_release(struct mem *m, gpa_t gpa, size_t len)
 		return;
 	if (madvise(r->host + (begin - r->base), end - begin, MADV_REMOVE) == 0)
 		mem_dirty(m, begin, end - begin);
+	for (begin -= begin % MEM_PIECE; begin < end; begin += MEM_PIECE)	/* they are no huge pages any more */
+		mem_settled(m, begin, false);
+}
+
+void
+mem_settle_by(struct mem *m, struct settler *s)
+{
+	atomic_store(&m->settler, s);
+}
+
+/* Of the whole piece that holds gpa; NULL: it is none. */
+static struct heat *
+heat_of(struct region *r, gpa_t gpa)
+{
+	uint64_t i = (gpa - r->base) / MEM_PIECE;
+
+	return r->heat != NULL && i < r->size / MEM_PIECE ? &r->heat[i] : NULL;
+}
+
+void
+mem_settled(struct mem *m, gpa_t piece, bool done)
+{
+	struct region *r = region_of(m, piece, 1);
+	struct heat *h = r == NULL ? NULL : heat_of(r, piece);
+
+	if (h != NULL && !done)
+		atomic_store(&h->walks, 0);
+}
+
+/* A count of two vCPUs at once may be lost; that which gets it to MEM_HOT is one vCPU's. */
+static void
+warm(struct mem *m, struct region *r, gpa_t gpa)
+{
+	enum { CYCLES_SHIFT = 31 };
+	struct settler *s = atomic_load_explicit(&m->settler, memory_order_relaxed);
+	struct heat *h = s == NULL ? NULL : heat_of(r, gpa);
+	uint32_t n = h == NULL ? MEM_HOT : atomic_load_explicit(&h->walks, memory_order_relaxed), now;
+
+	if (n >= MEM_HOT)
+		return;
+	if (n % MEM_RUN == 0) {
+		now = (uint32_t)(__builtin_ia32_rdtsc() >> CYCLES_SHIFT);
+		if (now - atomic_load_explicit(&h->since, memory_order_relaxed) > 1)
+			n = 0;
+		atomic_store_explicit(&h->since, now, memory_order_relaxed);
+	}
+	if (n + 1 < MEM_HOT)
+		atomic_store_explicit(&h->walks, n + 1, memory_order_relaxed);
+	else if (atomic_exchange(&h->walks, MEM_HOT) < MEM_HOT)
+		settler_ask(s, m, gpa - gpa % MEM_PIECE);
 }
 
 bool
@@ -312,6 +390,7 @@ mem_page(struct mem *m, gpa_t gpa, uint8_t *flags)
 
 	if (r == NULL)
 		return NULL;
+	warm(m, r, gpa);
 	page = (gpa - r->base) >> PAGE_SHIFT;
 	*flags = (uint8_t)atomic_load_explicit(&r->page[page], memory_order_acquire);
 	return r->host + (page << PAGE_SHIFT);

@@ -64,8 +64,16 @@ void mem_release(struct mem *m, gpa_t gpa, size_t len);
 bool mem_read(struct mem *m, gpa_t gpa, void *to, size_t len);
 bool mem_write(struct mem *m, gpa_t gpa, const void *from, size_t len);
 
-/* Both at once of the page that holds gpa: where it is, and its flags. NULL: not RAM. */
+/* Both at once of the page that holds gpa: where it is, and its flags. NULL: not RAM. For who walked page tables to
+ * it: that is counted. */
 uint8_t *mem_page(struct mem *m, gpa_t gpa, uint8_t *flags);
+
+/* A piece is what may be a huge page of the host. Walks to one have cost what settling it does when there were HOT of
+ * them, in runs of at least RUN a second. */
+enum { MEM_PIECE = 2 << 20, MEM_HOT = 1024, MEM_RUN = 64 };
+struct settler;
+void mem_settle_by(struct mem *m, struct settler *s);		/* NULL: by nobody; mem/settle.h */
+void mem_settled(struct mem *m, gpa_t piece, bool done);	/* what settler_ask asked for; not done: count anew */
 
 /* The flags of the page that holds gpa (RAM only). */
 uint8_t mem_page_flags(struct mem *m, gpa_t gpa);

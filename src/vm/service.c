@@ -2,6 +2,8 @@
 /* vm/service.c - the thread that fires the timers of any number of VMs. */
 #include "vm/service.h"
 
+#include "mem/settle.h"
+
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -18,6 +20,7 @@ struct service {
 	struct vm *firing;		/* whose timers run now */
 	uint64_t sleeps_until;		/* 0: awake */
 	bool quit;
+	struct settler *settler;	/* owned; NULL: none could be had */
 };
 
 static uint64_t
@@ -105,8 +108,10 @@ service_open(void)
 	pthread_mutex_init(&s->lock, NULL);
 	vm_cond_init(&s->wake);
 	vm_cond_init(&s->fired);
-	if (pthread_create(&s->thread, NULL, service_thread, s) == 0)
+	if (pthread_create(&s->thread, NULL, service_thread, s) == 0) {
+		s->settler = settler_open();
 		return s;
+	}
 	free(s);
 	return NULL;
 }
@@ -121,6 +126,7 @@ service_close(struct service *s)
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->thread, NULL);
+	settler_close(s->settler);
 	heap_close(&s->due);
 	pthread_cond_destroy(&s->wake);
 	pthread_cond_destroy(&s->fired);
@@ -143,6 +149,8 @@ service_add(struct service *s, struct vm *vm)
 	pthread_mutex_unlock(&s->lock);
 	vm->service = err == 0 ? s : NULL;
 	pthread_mutex_unlock(&vm->lock);
+	if (err == 0)
+		settler_add(s->settler, vm->mem);
 	return err;
 }
 
@@ -152,6 +160,7 @@ service_remove(struct service *s, struct vm *vm)
 	pthread_mutex_lock(&vm->lock);
 	vm->service = NULL;
 	pthread_mutex_unlock(&vm->lock);
+	settler_remove(s->settler, vm->mem);
 	pthread_mutex_lock(&s->lock);
 	while (s->firing == vm)
 		pthread_cond_wait(&s->fired, &s->lock);

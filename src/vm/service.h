@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vm/service.h - the thread that fires the timers of any number of VMs.
+/* vm/service.h - the thread that fires the timers of any number of VMs, and the one that settles their RAM
+ * (mem/settle.h).
  *
- * It sleeps until the earliest deadline of all. Lock order: a VM's lock, then the service's.
+ * The first sleeps until the earliest deadline of all. Lock order: a VM's lock, then the service's.
  */
 #pragma once
 #include "vm/vm.h"
