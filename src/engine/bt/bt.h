@@ -78,7 +78,7 @@ struct bt_block {
 	uint32_t page;			/* id */
 	uint32_t land, saved, native, end;	/* entries, offsets into the code */
 	uint32_t side;			/* first row of the side table */
-	uint32_t page_next, incoming;	/* index + 1 of a block; of an exit that jumps here */
+	uint32_t incoming;		/* an exit that jumps here */
 	uint16_t insns, rows;
 	bool dead, narrow;		/* narrow: without checks in common (share.c) */
 };
@@ -91,14 +91,16 @@ struct bt_exit {
 	uint32_t patch, stub;		/* offsets: the rel32, and where it points when not linked; 0: none */
 	uint32_t from;			/* block index */
 	uint32_t to;			/* linked to block, index + 1 */
-	uint32_t next_incoming;
 	uint8_t kind : 4;
 	uint8_t cross : 4;		/* BX_light: enum bt_cross, CROSS__COUNT: neither */
 	bool begun : 1;			/* BX_light: the instruction was counted already (BM_counted) */
 	bool narrow : 1;		/* the target is to be a narrow block */
 	uint16_t insn_id;		/* BX_interp, BX_light: for statistics */
-};
-static_assert(sizeof(struct bt_exit) == 32, "there are many");
+} __attribute__((packed, aligned(4)));
+static_assert(sizeof(struct bt_exit) == 28, "there are many");
+
+/* Where a block is found, by a hash of its address and page: in the first free place from there. */
+struct bt_place { uint32_t block /* index + 1; 0: free */, key; };
 
 /* What the register fields of an instruction mean. */
 struct tr_fields {
@@ -219,8 +221,11 @@ struct bt_state {
 	unsigned chunk, chunks;
 	struct bt_fill_level limit, written_to[BT_CHUNKS];	/* of the present chunk; of the others as they were left */
 	_Atomic uint16_t *held;		/* by physical page, hashed: page instances with blocks; see holds_code */
-	uint32_t *page_hash, *phys_hash, *block_hash, *block_chain,
+	struct bt_place *block_hash;
+	uint32_t *page_hash, *phys_hash,
 		*block_in;		/* by page of the code: the first block that begins there, index + 1 */
+	/* Lists, apart from what is in them, as walks would fetch a cache line for each. */
+	uint32_t *block_next, *exit_next;	/* the next block of a page, index + 1; exit to the same block */
 
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
@@ -259,10 +264,10 @@ struct bt_state {
 enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
 
 /* What of each is full when the code is, going by what gcc's own text needs. */
-enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 7 << 14, EXITS_MAX = 19 << 14, SIDE_MAX = 19 << 16, LIGHT_MAX = 1 << 14,
+enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 6 << 14, EXITS_MAX = 19 << 14, SIDE_MAX = 19 << 16, LIGHT_MAX = 1 << 14,
 	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 7 << 14, BT_CODE_SIZE = 30 << 20, BLOCK_ROOM = 32 << 10 };
 static_assert(BT_CODE_SIZE + PAGES_MAX * sizeof(struct bt_page) + BLOCKS_MAX * (sizeof(struct bt_block) + 4) +
-	EXITS_MAX * sizeof(struct bt_exit) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * 4 + BT_FORMS * sizeof(struct bt_form) +
+	EXITS_MAX * (sizeof(struct bt_exit) + 4) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * sizeof(struct bt_place) + BT_FORMS * sizeof(struct bt_form) +
 	SITES_MAX * sizeof(struct bt_site) < 60 << 20, "code cache and tables, with a dozen contexts in use, stay below 64 MiB");
 
 static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }
@@ -299,7 +304,6 @@ static inline uint32_t bt_page_id(const struct bt_state *bt, const struct bt_pag
 static inline unsigned bt_slot(uint64_t rip) { return rip >> PAGE_SHIFT & (BT_SLOTS - 1); }
 static inline unsigned bt_target_index(const struct bt_state *bt, uint64_t rip)
 	{ return (uint32_t)rip & (bt->targets - 1); }
-uint32_t *bt_block_bucket(struct bt_state *bt, const struct bt_block *b);
 /* chunk.c */
 void bt_chunks_empty(struct bt_state *bt);
 void bt_chunk_next(struct bt_state *bt);

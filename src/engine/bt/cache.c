@@ -45,7 +45,7 @@ tables_size(struct bt_state *bt)
 	bt->exits_max = (uint32_t)(EXITS_MAX * times);
 	bt->side_max = (uint32_t)(SIDE_MAX * times);
 	bt->light_max = (uint32_t)(LIGHT_MAX * times);
-	for (bt->block_hashes = BLOCK_HASH; bt->block_hashes < bt->blocks_max;)
+	for (bt->block_hashes = BLOCK_HASH; bt->block_hashes / 4 < bt->blocks_max / 3;)	/* some stay free */
 		bt->block_hashes *= 2;
 	bt->targets = BT_TARGETS_MAX;
 	bt->sites_max = SITES_MAX;
@@ -77,12 +77,14 @@ bt_cache_open(struct bt_state *bt)
 	bt->light = array_open(bt->light_max * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
-	bt->block_hash = array_open(bt->block_hashes * sizeof(uint32_t));
+	bt->block_hash = array_open(bt->block_hashes * sizeof(*bt->block_hash));
 	bt->block_in = array_open(in_bytes(bt));
-	bt->block_chain = array_open(bt->blocks_max * sizeof(uint32_t));
+	bt->block_next = array_open(bt->blocks_max * sizeof(uint32_t));
+	bt->exit_next = array_open(bt->exits_max * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
 	    bt->light == NULL || bt->form == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
-	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_in == NULL || bt->block_chain == NULL)
+	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_in == NULL || bt->block_next == NULL ||
+	    bt->exit_next == NULL)
 		return -1;
 	bt_windows_open(bt);
 	return bt_returns_open(bt) != 0 ? -1 : code_map_open(&bt->code, code_bytes(bt->c));
@@ -105,9 +107,10 @@ bt_cache_close(struct bt_state *bt)
 	array_close(bt->light, bt->light_max * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
-	array_close(bt->block_hash, bt->block_hashes * sizeof(uint32_t));
+	array_close(bt->block_hash, bt->block_hashes * sizeof(*bt->block_hash));
 	array_close(bt->block_in, in_bytes(bt));
-	array_close(bt->block_chain, bt->blocks_max * sizeof(uint32_t));
+	array_close(bt->block_next, bt->blocks_max * sizeof(uint32_t));
+	array_close(bt->exit_next, bt->exits_max * sizeof(uint32_t));
 	code_map_close(&bt->code);
 }
 
@@ -122,7 +125,7 @@ tables_clear(struct bt_state *bt)
 	memset(bt->page_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->phys_hash, 0, HASH_SIZE * sizeof(uint32_t));
 	memset(bt->block_in, 0, in_bytes(bt));
-	memset(bt->block_hash, 0, bt->block_hashes * sizeof(uint32_t));
+	memset(bt->block_hash, 0, bt->block_hashes * sizeof(*bt->block_hash));
 }
 
 void
@@ -169,9 +172,10 @@ bt_trim(struct cpu *c)
 	give_back(bt->light, bt->light_max * sizeof(*bt->light));
 	give_back(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	give_back(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
-	give_back(bt->block_hash, bt->block_hashes * sizeof(uint32_t));
+	give_back(bt->block_hash, bt->block_hashes * sizeof(*bt->block_hash));
 	give_back(bt->block_in, in_bytes(bt));
-	give_back(bt->block_chain, bt->blocks_max * sizeof(uint32_t));
+	give_back(bt->block_next, bt->blocks_max * sizeof(uint32_t));
+	give_back(bt->exit_next, bt->exits_max * sizeof(uint32_t));
 	madvise(from, (size_t)(bt->code.rw + bt->code.size - from), MADV_REMOVE);
 	bt->code.huge = 0;
 	for (unsigned i = 0; i < BT_CTXS && bt->ctx[i] != NULL; i++)
@@ -192,9 +196,9 @@ mix(uint64_t a, uint64_t b)
 
 /* Blocks of a page are neighbours. */
 static uint32_t
-block_mix(const struct bt_state *bt, uint64_t rip, uint32_t page)
+block_key(uint64_t rip, uint32_t page)
 {
-	return ((uint32_t)rip + page * 0x9e3779b1u) & (bt->block_hashes - 1);
+	return (uint32_t)rip + page * 0x9e3779b1u;
 }
 
 /* The instance of a page in the present mode; made when there is none. NULL: the table is full. */
@@ -245,38 +249,62 @@ begins_bit(uint64_t rip)
 	return 1ull << (rip >> 6 & 63);
 }
 
-uint32_t *
-bt_block_bucket(struct bt_state *bt, const struct bt_block *b)
-{
-	return &bt->block_hash[block_mix(bt, b->rip, b->page)];
-}
-
 struct bt_block *
 bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool narrow)
 {
-	uint32_t id = bt_page_id(bt, pg), i;
+	uint32_t id = bt_page_id(bt, pg), key = block_key(rip, id), mask = bt->block_hashes - 1, at;
+	const struct bt_place *p;
 	struct bt_block *b;
 
 	if (!(pg->begins & begins_bit(rip)))
 		return NULL;
-	for (i = bt->block_hash[block_mix(bt, rip, id)]; i != 0; i = bt->block_chain[i - 1]) {
-		b = &bt->blocks[i - 1];
-		if (b->rip == rip && b->page == id && !b->dead && b->narrow == narrow)
+	for (at = key & mask; (p = &bt->block_hash[at])->block != 0; at = (at + 1) & mask) {
+		if (p->key != key)
+			continue;
+		b = &bt->blocks[p->block - 1];
+		if (b->rip == rip && b->page == id && b->narrow == narrow)
 			return b;
 	}
 	return NULL;
 }
 
+static void
+place_take(struct bt_state *bt, const struct bt_block *b)
+{
+	uint32_t key = block_key(b->rip, b->page), mask = bt->block_hashes - 1, at = key & mask;
+
+	while (bt->block_hash[at].block != 0)
+		at = (at + 1) & mask;
+	bt->block_hash[at] = (struct bt_place){ (uint32_t)(b - bt->blocks) + 1, key };
+}
+
+/* Its place becomes free: what lies behind and is not where it would be then moves up. */
+static void
+place_free(struct bt_state *bt, const struct bt_block *b)
+{
+	uint32_t mask = bt->block_hashes - 1, at = block_key(b->rip, b->page) & mask, k;
+	struct bt_place *hash = bt->block_hash;
+
+	while (hash[at].block != (uint32_t)(b - bt->blocks) + 1)
+		at = (at + 1) & mask;
+	for (k = (at + 1) & mask; hash[k].block != 0; k = (k + 1) & mask)
+		if (((k - hash[k].key) & mask) >= ((k - at) & mask)) {
+			hash[at] = hash[k];
+			at = k;
+		}
+	hash[at] = (struct bt_place){ 0 };
+}
+
 void
 bt_block_add(struct bt_state *bt, struct bt_block *b)
 {
-	uint32_t i = (uint32_t)(b - bt->blocks), h = block_mix(bt, b->rip, b->page);
+	struct bt_page *pg = &bt->pages[b->page - 1];
+	uint32_t i = (uint32_t)(b - bt->blocks);
 
-	bt->block_chain[i] = bt->block_hash[h];
-	bt->block_hash[h] = i + 1;
-	b->page_next = bt->pages[b->page - 1].blocks;
-	bt->pages[b->page - 1].blocks = i + 1;
-	bt->pages[b->page - 1].begins |= begins_bit(b->rip);
+	place_take(bt, b);
+	bt->block_next[i] = pg->blocks;
+	pg->blocks = i + 1;
+	pg->begins |= begins_bit(b->rip);
 	if (bt->block_in[b->land / PAGE_SIZE] == 0)
 		bt->block_in[b->land / PAGE_SIZE] = i + 1;
 	bt->stats.blocks++;
@@ -319,7 +347,7 @@ bt_link(struct bt_state *bt, struct bt_exit *x, struct bt_block *to)
 		return;
 	e_patch(bt_rw(bt, x->patch), bt_rw(bt, entry));
 	x->to = (uint32_t)(to - bt->blocks) + 1;
-	x->next_incoming = to->incoming;
+	bt->exit_next[x - bt->exits] = to->incoming;
 	to->incoming = (uint32_t)(x - bt->exits);
 	bt->stats.links++;
 }
@@ -330,7 +358,7 @@ unlink_incoming(struct bt_state *bt, struct bt_block *b)
 	struct bt_exit *x;
 	uint32_t i;
 
-	for (i = b->incoming; i != 0; i = x->next_incoming) {
+	for (i = b->incoming; i != 0; i = bt->exit_next[i]) {
 		x = &bt->exits[i];
 		e_patch(bt_rw(bt, x->patch), bt_rw(bt, x->stub));
 		x->to = 0;
@@ -341,24 +369,20 @@ unlink_incoming(struct bt_state *bt, struct bt_block *b)
 /* A block's own links must not stay in its targets' lists; they do harmlessly: the patch site is in
  * code that never runs again and is not reused before a flush. Only the context of its own mode has
  * it as a target, and that is there while there are blocks of the mode. */
-static void
-block_drop(struct bt_state *bt, struct bt_block *b)
+void
+bt_block_forget(struct bt_state *bt, struct bt_block *b)
 {
 	struct bt_ctx *ctx = bt_ctx_for(bt, bt->pages[b->page - 1].mode);
 	struct bt_target *t = &ctx->target[bt_target_index(bt, b->rip)];
 
+	if (b->dead)
+		return;
+	place_free(bt, b);
 	unlink_incoming(bt, b);
 	if (t->code == bt_rx(bt, b->land))
 		*t = (struct bt_target){ .rip = b->rip ^ 1 };	/* never looked for here */
 	b->dead = true;
 	bt->stats.dropped++;
-}
-
-void
-bt_block_forget(struct bt_state *bt, struct bt_block *b)
-{
-	if (!b->dead)
-		block_drop(bt, b);
 }
 
 void
@@ -410,19 +434,10 @@ bt_drop_phys(struct bt_state *bt, uint64_t ppage)
 static void
 page_drop(struct bt_state *bt, struct bt_page *pg)
 {
-	uint32_t k, *prev, idx;
+	uint32_t k;
 
-	for (k = pg->blocks; k != 0; k = bt->blocks[k - 1].page_next) {
-		idx = k - 1;
-		block_drop(bt, &bt->blocks[idx]);
-		for (prev = &bt->block_hash[block_mix(bt, bt->blocks[idx].rip, bt->blocks[idx].page)]; *prev != 0;
-		     prev = &bt->block_chain[*prev - 1]) {
-			if (*prev == k) {
-				*prev = bt->block_chain[idx];
-				break;
-			}
-		}
-	}
+	for (k = pg->blocks; k != 0; k = bt->block_next[k - 1])
+		bt_block_forget(bt, &bt->blocks[k - 1]);
 	pg->blocks = 0;
 	pg->begins = 0;
 	if (pg->held)

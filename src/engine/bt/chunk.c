@@ -102,12 +102,12 @@ bt_chunk_of(const struct bt_state *bt, uint32_t block)
 	return n;
 }
 
-/* Take what lies in [from, to) out of the list that begins at *at; entries are index + 1 and lead on by `next`. */
+/* Take what lies in [from, to) out of a page's blocks, and out of the exits to a block. */
 static void
-blocks_take(struct bt_state *bt, uint32_t *at, bool by_page, uint32_t from, uint32_t to)
+blocks_take(struct bt_state *bt, uint32_t *at, uint32_t from, uint32_t to)
 {
 	while (*at != 0) {
-		uint32_t i = *at - 1, *next = by_page ? &bt->blocks[i].page_next : &bt->block_chain[i];
+		uint32_t i = *at - 1, *next = &bt->block_next[i];
 
 		if (i >= from && i < to)
 			*at = *next;
@@ -120,13 +120,13 @@ static void
 exits_take(struct bt_state *bt, uint32_t *at, uint32_t from, uint32_t to)
 {
 	while (*at != 0) {
-		struct bt_exit *x = &bt->exits[*at];
+		uint32_t i = *at, *next = &bt->exit_next[i];
 
-		if (*at >= from && *at < to) {
-			x->to = 0;
-			*at = x->next_incoming;
+		if (i >= from && i < to) {
+			bt->exits[i].to = 0;
+			*at = *next;
 		} else {
-			at = &x->next_incoming;
+			at = next;
 		}
 	}
 }
@@ -144,12 +144,11 @@ chunk_drop(struct bt_state *bt, unsigned n)
 			exits_take(bt, &bt->blocks[bt->exits[i].to - 1].incoming, from.exits, to.exits);
 	for (i = from.blocks; i < to.blocks; i++) {
 		bt_block_forget(bt, &bt->blocks[i]);
-		blocks_take(bt, bt_block_bucket(bt, &bt->blocks[i]), false, from.blocks, to.blocks);
 		pg = &bt->pages[bt->blocks[i].page - 1];
 		if (pg->swept == (uint32_t)bt->stats.evicted + 1)
 			continue;
 		pg->swept = (uint32_t)bt->stats.evicted + 1;
-		blocks_take(bt, &pg->blocks, true, from.blocks, to.blocks);
+		blocks_take(bt, &pg->blocks, from.blocks, to.blocks);
 		if (pg->blocks == 0)
 			pg->begins = 0;
 	}
