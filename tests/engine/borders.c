@@ -15,9 +15,9 @@ enum { ALIGNED = 1 /* the host checks alignment, and may fault */ };
 	X(BASE, 0, "movb (%rbx), %al") \
 	X(BASE, 0, "movw (%rbx), %ax") \
 	X(BASE, 0, "movl (%rbx), %eax") \
-	X(BASE, 0, "movq (%rbx), %r13") \
-	X(BASE, 0, "movzbl 1(%rbx), %r14d") \
-	X(BASE, 0, "movslq -4(%rbx), %r15") \
+	X(BASE, 0, "movq (%rbx), %r9") \
+	X(BASE, 0, "movzbl 1(%rbx), %r10d") \
+	X(BASE, 0, "movslq -4(%rbx), %r11") \
 	X(BASE, 0, "addq (%rbx), %rax") \
 	X(BASE, 0, "cmpb $7, (%rbx)") \
 	X(BASE, 0, "testl $7, (%rbx)") \
@@ -50,9 +50,9 @@ enum { ALIGNED = 1 /* the host checks alignment, and may fault */ };
 	X(BASE, 0, "clflush (%rbx)") \
 	X(BASE, 0, "leaq (%rbx), %rax") \
 	X(BASE, 0, "movb %al, (%rbx)") \
-	X(BASE, 0, "movw %r14w, (%rbx)") \
+	X(BASE, 0, "movw %r10w, (%rbx)") \
 	X(BASE, 0, "movl $0x12345678, (%rbx)") \
-	X(BASE, 0, "movq %r15, (%rbx)") \
+	X(BASE, 0, "movq %r11, (%rbx)") \
 	X(BASE, 0, "movnti %rax, (%rbx)") \
 	X(BASE, 0, "movbe %rax, (%rbx)") \
 	X(BASE, 0, "setc (%rbx)") \
@@ -71,7 +71,7 @@ enum { ALIGNED = 1 /* the host checks alignment, and may fault */ };
 	X(BASE, 0, "addb %al, (%rbx)") \
 	X(BASE, 0, "addw $5, (%rbx)") \
 	X(BASE, 0, "subl %eax, (%rbx)") \
-	X(BASE, 0, "adcq %r13, (%rbx)") \
+	X(BASE, 0, "adcq %r9, (%rbx)") \
 	X(BASE, 0, "notq (%rbx)") \
 	X(BASE, 0, "incl (%rbx)") \
 	X(BASE, 0, "shlq $3, (%rbx)") \
@@ -94,13 +94,13 @@ enum { ALIGNED = 1 /* the host checks alignment, and may fault */ };
 	X(FS, 0, "movl %eax, %fs:(%rbx)") \
 	X(FS, 0, "movups %fs:(%rbx), %xmm0") \
 	X(STACK, 0, "pushq %rax") \
-	X(STACK, 0, "pushq %r15") \
+	X(STACK, 0, "pushq %r11") \
 	X(STACK, 0, "pushw %ax") \
 	X(STACK, 0, "pushq $-5") \
 	X(STACK, 0, "pushq %rsp") \
 	X(STACK, 0, "popq %rax") \
 	X(STACK, 0, "popq %rsp") \
-	X(STACK, 0, "popw %r13w") \
+	X(STACK, 0, "popw %r9w") \
 	X(STACK, 0, "pushfq") \
 	X(STACK, 0, "pushq %rax; pushq %rcx; pushq %rdx") \
 	X(STACK, 0, "popq %rax; popq %rcx; popq %rdx") \

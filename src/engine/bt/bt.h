@@ -12,10 +12,11 @@
 
 /* ---- register map ---- */
 enum {
-	S0 = R14, S1 = R13,	/* scratch: guest r13, r14, r15 live in the register file */
-	GSP = R15,		/* guest rsp */
-	HOMED_FIRST = 13	/* guest registers from here on have no host register */
+	S0 = R10, S1 = R11,	/* scratch */
+	GSP = R9		/* guest rsp */
 };
+/* Guest r9, r10 and r11, which compiled code uses least, have no host register: they live in the register file. */
+enum { HOMED_FIRST = R9, HOMED_LAST = R11, HOMED = 1 << R9 | 1 << R10 | 1 << R11 };
 
 /* C called from translated code leaves vector registers alone; a sanitizer's library may not. */
 #ifndef BT_LIGHT_C

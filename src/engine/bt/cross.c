@@ -108,12 +108,13 @@ emit_syscall(struct bt_state *bt, struct emit *e, const uint8_t *refused)
 
 	e_load(e, RCX, next);
 	e_op(e, 0, false, MAP_0f, 0xb7, S0, saved, false);	/* movzx: AH of lahf, AL of seto */
-	e_rorx32(e, R11, S0, BYTE);
-	e_alu_imm(e, false, ALU_and, rm_reg(R11), LOW);
+	e_rorx32(e, S1, S0, BYTE);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), LOW);
 	e_alu_imm(e, false, ALU_and, rm_reg(S0), 1);
 	shift(e, SHL, S0, OF_AT);
-	e_alu(e, false, ALU_or, R11, rm_reg(S0));
-	e_alu_imm(e, false, ALU_or, rm_reg(R11), USER_FLAGS);
+	e_alu(e, false, ALU_or, S1, rm_reg(S0));
+	e_alu_imm(e, false, ALU_or, rm_reg(S1), USER_FLAGS);
+	e_store(e, REGISTER(r11), S1);
 	e_op(e, 0x66, false, MAP_1, 0xc7, 0, saved, false);
 	e8(e, 0), e8(e, 0);
 	flags_set(e, KERNEL_FLAGS);
@@ -130,16 +131,16 @@ emit_sysret(struct bt_state *bt, struct emit *e, const uint8_t *refused)
 	bt->gate_cross[CROSS_sysret] = e->p + e->to_rx;
 	refuse(e, rm_abs(bt_abs(&l->ok)), CC_e, refused);
 	refuse(e, FIELD(irq_window), CC_ne, refused);
-	e_op(e, 0, false, MAP_1, 0x8b, S0, rm_reg(R11), false);
+	e_load32(e, S0, REGISTER(r11));
 	e_alu_imm(e, false, ALU_and, rm_reg(S0), SYSRET_FLAGS & ~RFLAGS_arith);
 	e_alu_imm(e, false, ALU_cmp, rm_reg(S0), USER_FLAGS & ~RFLAGS_fixed);
 	e_jcc(e, CC_ne, refused);
 
 	flags_set(e, USER_FLAGS);
-	e_op(e, 0, false, MAP_1, 0x8b, S0, rm_reg(R11), false);
+	e_load32(e, S0, REGISTER(r11));
 	e_alu_imm(e, false, ALU_and, rm_reg(S0), LOW);
 	shift(e, SHL, S0, BYTE);
-	e_op(e, 0, false, MAP_1, 0x8b, S1, rm_reg(R11), false);
+	e_load32(e, S1, REGISTER(r11));
 	shift(e, SHR, S1, OF_AT);
 	e_alu_imm(e, false, ALU_and, rm_reg(S1), 1);
 	e_alu(e, false, ALU_or, S0, rm_reg(S1));

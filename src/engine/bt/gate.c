@@ -8,7 +8,7 @@
 
 enum { TLB_INDEX_SHIFT = PAGE_SHIFT - 4, TLB_INDEX_MASK = (TLB_ENTRIES - 1) << 4, JMP_LEN = 5 };
 static const int saved_by_c[] = { RBX, RBP, R12, R13, R14, R15 };	/* the System V ABI */
-static const int guest_native[] = { RCX, RDX, RBX, RBP, RSI, RDI, R8, R9, R10, R11, R12 };	/* and RAX, rsp */
+static const int guest_native[] = { RCX, RDX, RBX, RBP, RSI, RDI, R8, R12, R13, R14, R15 };	/* and RAX, rsp */
 
 static void
 push_pop(struct emit *e, unsigned opcode, int reg)
@@ -38,6 +38,18 @@ guest_store(struct emit *e)
 	for (i = 0; i < sizeof(guest_native) / sizeof(*guest_native); i++)
 		e_store(e, rm_gs(NOREG, (size_t)guest_native[i] * 8), guest_native[i]);
 	e_store(e, rm_gs(NOREG, RSP * 8), GSP);
+}
+
+/* Those that a function of C may have changed. */
+static void
+guest_reload(struct emit *e)
+{
+	static const int lost[] = { RCX, RDX, RSI, RDI, R8, RAX };
+	unsigned i;
+
+	for (i = 0; i < sizeof(lost) / sizeof(*lost); i++)
+		e_load(e, lost[i], rm_gs(NOREG, (size_t)lost[i] * 8));
+	e_load(e, GSP, rm_gs(NOREG, RSP * 8));
 }
 
 static const uint8_t *
@@ -114,9 +126,7 @@ call_c(struct bt_state *bt, struct emit *e, const void *fn)
 static void
 emit_tlb(struct bt_state *bt, struct emit *e)
 {
-	static const int reload[] = { RCX, RDX, RSI, RDI, R8, R9, R10, R11 };
 	uint8_t *fails, *split;
-	unsigned i;
 
 	bt->gate_tlb = here(e);
 	e_store(e, rm_gs(NOREG, 0), RAX);
@@ -128,9 +138,7 @@ emit_tlb(struct bt_state *bt, struct emit *e)
 	call_c(bt, e, (const void *)(uintptr_t)bt_fill);
 	e_op(e, 0, false, MAP_1, 0x85, RAX, rm_reg(RAX), false);	/* test eax, eax */
 	fails = e_jcc(e, CC_ne, NULL);
-	for (i = 0; i < sizeof(reload) / sizeof(*reload); i++)
-		e_load(e, reload[i], rm_gs(NOREG, (size_t)reload[i] * 8));
-	e_load(e, RAX, rm_gs(NOREG, 0));
+	guest_reload(e);
 	e8(e, 0xc3);
 	e_patch(fails, e->p);
 	e_alu_imm(e, false, ALU_cmp, rm_reg(RAX), FILLED_split);
@@ -139,9 +147,7 @@ emit_tlb(struct bt_state *bt, struct emit *e)
 	e_mov_imm(e, S0, LEFT_fault);
 	emit_leave(bt, e);
 	e_patch(split, e->p);		/* go on behind the jump that tries again */
-	for (i = 0; i < sizeof(reload) / sizeof(*reload); i++)
-		e_load(e, reload[i], rm_gs(NOREG, (size_t)reload[i] * 8));
-	e_load(e, RAX, rm_gs(NOREG, 0));
+	guest_reload(e);
 	e_load(e, S0, rm_abs(bt_abs(&bt->split.host)));
 	e_load(e, S1, rm_abs(bt_abs(&bt->split.delta)));
 	e_alu_imm(e, true, ALU_add, rm_at(RSP, 0), BT_INFO_LEN + JMP_LEN);

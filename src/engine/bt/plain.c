@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/bt/plain.c - instructions that run as they are, with registers and memory renamed.
  *
- * The ModRM fields are rebuilt: guest rsp becomes GSP, guest r13-r15 are loaded from the register
+ * The ModRM fields are rebuilt: guest rsp becomes GSP, guest r9-r11 are loaded from the register
  * file into scratch registers and stored back, a memory operand becomes what tr_mem() returned.
  */
 #include "engine/bt/tr.h"
@@ -217,7 +217,7 @@ homes_choose(struct homes *h, uint32_t set, int first, int second)
 {
 	int g;
 
-	for (g = HOMED_FIRST; g <= R15; g++) {
+	for (g = HOMED_FIRST; g <= HOMED_LAST; g++) {
 		if (!(set >> g & 1))
 			continue;
 		h->guest[h->n] = g;

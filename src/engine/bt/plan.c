@@ -132,7 +132,7 @@ kind_of_flow(const struct tr *t, const struct insn *in)
 static bool
 is_verbatim(const struct tr *t, const struct tr_insn *i)
 {
-	enum { ELSEWHERE = 1 << RSP | 1 << R13 | 1 << R14 | 1 << R15 };
+	enum { ELSEWHERE = 1 << RSP | HOMED };
 	unsigned k;
 
 	if (tr_is32(t) || ((i->use.gpr_read | i->use.gpr_write) & ELSEWHERE))

@@ -3,7 +3,7 @@
  *
  *	block 0xffffffff81000000 kernel 64-bit, mode 0x47c, page 0x1000000: 3 instructions, 61 + 96 bytes
  *	  ffffffff81000000  55              push rbp
- *	    +0x19   4d8d77f8                lea r14, [r15-0x08]
+ *	    +0x19   4d8d51f8                lea r10, [r9-0x08]
  *	    ...
  *	  cold
  *	    ...

@@ -32,7 +32,7 @@ redirect(struct bt_state *bt, ucontext_t *uc)
 		bt->flags_saved = (uint16_t)((fl & 0xd5) << 8 | (fl >> rflags_of_SHIFT & 1));
 	bt->c->r.rip = rip;
 	bt->stats.host_faults++;
-	g[REG_R14] = LEFT_fault;	/* S0 */
+	g[REG_R10] = LEFT_fault;	/* S0 */
 	g[REG_RIP] = (greg_t)(uintptr_t)bt->gate_exit_saved;
 	return true;
 }

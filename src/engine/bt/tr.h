@@ -166,6 +166,6 @@ static inline uint64_t tr_wrap(const struct tr *t, uint64_t at) { return tr_is32
 /* Where a direct branch leads. */
 static inline uint64_t tr_target(const struct tr *t, const struct tr_insn *i)
 	{ return tr_wrap(t, tr_next(t, i) + i->in.imm); }
-static inline bool tr_homed(int guest) { return guest >= HOMED_FIRST; }
+static inline bool tr_homed(int guest) { return guest >= HOMED_FIRST && guest <= HOMED_LAST; }
 static inline int tr_host(int guest) { return guest == RSP ? GSP : guest; }
 static inline struct rm tr_home(int guest) { return rm_gs(NOREG, (size_t)guest * 8); }

@@ -89,7 +89,7 @@ count(struct tr *t)
 static bool
 keeps_held(const struct tr *t, const struct tr_insn *i)
 {
-	bool homed = (i->use.gpr_read | i->use.gpr_write) >> HOMED_FIRST != 0;
+	bool homed = ((i->use.gpr_read | i->use.gpr_write) & HOMED) != 0;
 	unsigned k;
 
 	if (tr_in_group(t, i) || i->kind == TK_nothing || i->kind == TK_jcc)
