@@ -361,9 +361,32 @@ frames_across_pages(void)
 	rig_close(ref);
 }
 
+/* add [rax],ah; add [rax+8],ah; mov [rax+0x10],ah; inc dword [rax+0x18]; hlt */
+static const char second_byte[] = "\x00\x20\x00\x60\x08\x88\x60\x10\xff\x40\x18\xf4";
+
+/* A register that is base and, by its second byte, operand. */
+static void
+second_byte_of_the_base(void)
+{
+	struct rig *g = open_with(&bt_engine);
+	uint64_t at = PHYS + 3 * PAGE_SIZE + 0x300;
+
+	rig_code(g, second_byte, sizeof(second_byte) - 1);
+	g->cpu.r.rax = HERE + 0x300;
+	CHECK_EQ(phys_of(0), PHYS + 3 * PAGE_SIZE);
+	CHECK_EQ(run_user(g), VEC_gp);
+	CHECK_EQ(g->cpu.r.rax, HERE + 0x300);
+	CHECK_EQ(rig_get(g, at, 8), 3);
+	CHECK_EQ(rig_get(g, at + 8, 8), 3);
+	CHECK_EQ(rig_get(g, at + 0x10, 8), 3);
+	CHECK_EQ(rig_get(g, at + 0x18, 8), 1);
+	rig_close(g);
+}
+
 int
 main(void)
 {
+	RUN(second_byte_of_the_base);
 	RUN(groups_end_where_the_page_does);
 	RUN(pages_in_windows_follow_their_mapping);
 	RUN(code_in_a_window);

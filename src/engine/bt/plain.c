@@ -234,6 +234,12 @@ high8_turn(struct tr *t, const struct tr_fields *f, unsigned by)
 	e_rorx64(&t->e, f->reg - HIGH8_FIRST, f->reg - HIGH8_FIRST, by);
 }
 
+bool
+tr_turns(const struct tr_insn *i, int guest)
+{
+	return i->f.high8 && i->f.mem && i->f.reg - HIGH8_FIRST == guest;
+}
+
 void
 tr_plain(struct tr *t, struct tr_insn *i)
 {
@@ -254,7 +260,7 @@ tr_plain(struct tr *t, struct tr_insn *i)
 				write |= (in->op[k].access & OPND_w) != 0;
 			}
 		}
-		rm = tr_mem(t, i, size, write, turned && (in->base == reg || in->index == reg));
+		rm = tr_mem(t, i, size, write, tr_turns(i, in->base) || tr_turns(i, in->index));
 		homes_choose(&h, homed, t->free_reg, NOREG);
 		tr_flags_for(t, i, t->free_reg);
 	} else if (rm_in_place(i, &f)) {

@@ -46,7 +46,7 @@ access_of(const struct tr *t, const struct tr_insn *i, int *base, struct touch *
 	default:
 		return false;
 	}
-	if (in->base >= INSN_RIP || tr_homed(in->base) || in->index != INSN_NOREG || in->asize != 8 ||
+	if (in->base >= INSN_RIP || tr_homed(in->base) || tr_turns(i, in->base) || in->index != INSN_NOREG || in->asize != 8 ||
 	    in->seg == SEG_fs || in->seg == SEG_gs || in->disp < -STACK_REACH || in->disp > STACK_REACH)
 		return false;
 	if (!(t->mode & BM_user) && in->base != RSP)

@@ -118,6 +118,7 @@ void tr_split_emit(struct tr *t, const struct cold *c);
 /* re-encoding: plain.c */
 bool tr_plain_fits(const struct tr *t, struct tr_insn *i);	/* sets i->f */
 void tr_plain(struct tr *t, struct tr_insn *i);
+bool tr_turns(const struct tr_insn *i, int guest);	/* its second byte is an operand beside memory: no base meanwhile */
 void tr_lea(struct tr *t, struct tr_insn *i);
 void tr_address(struct tr *t, const struct insn *in, uint64_t next, int to);
 /* stack and flow: flow.c */
