@@ -23,6 +23,14 @@ static const struct {
 #undef F
 };
 
+/* Which leaves have features, by their lowest bits: most have none. */
+#define LEAF_BIT(leaf) (1u << ((leaf) & 31))
+enum { FEATURE_LEAVES = 0
+#define F(name_, leaf_, sub_, reg_, bit_, in_, host_) | LEAF_BIT(leaf_)
+#include "cpu/cpuid.def"
+#undef F
+};
+
 static uint32_t *
 reg_in(struct cpuid_regs *r, unsigned n)
 {
@@ -34,6 +42,8 @@ add_features(const struct cpu_model *m, uint32_t leaf, uint32_t sub, struct cpui
 {
 	unsigned f;
 
+	if (!(FEATURE_LEAVES & LEAF_BIT(leaf)))
+		return;
 	for (f = CPUF_always + 1; f < CPUF__COUNT; f++)
 		if (place[f].leaf == leaf && place[f].sub == sub && cpu_has(m, (enum cpu_feature)f))
 			*reg_in(r, place[f].reg) |= 1u << place[f].bit;

@@ -19,26 +19,35 @@ sys_read_near(struct cpu *c, uint64_t lin, void *to, unsigned size)
 
 	if (e->tag != (lin & PAGE_MASK) || e->tag != ((lin + size - 1) & PAGE_MASK))
 		return false;
-	memcpy(to, from, 8);
-	if (size == 16)
+	switch (size) {
+	case 2: memcpy(to, from, 2); return true;
+	case 8: memcpy(to, from, 8); return true;
+	case 16:
+		memcpy(to, from, 8);
 		memcpy((uint64_t *)to + 1, from + 1, 8);
-	return true;
+		return true;
+	default: return false;
+	}
 }
 
-int
-sys_read(struct cpu *c, uint64_t lin, void *to, unsigned size)
+static __attribute__((noinline)) int
+sys_read_far(struct cpu *c, uint64_t lin, void *to, unsigned size)
 {
 	uint8_t *p = to;
 	unsigned n;
 
-	if ((size == 8 || size == 16) && sys_read_near(c, sys_lin(c, lin), to, size))
-		return OK;
 	for (; size > 0; size -= n, lin += n, p += n) {
 		n = size < 64 ? size : 64;
 		if (lin_read_slow(c, sys_lin(c, lin), p, n, ACC_read | ACC_system) != OK)
 			return FAULT;
 	}
 	return OK;
+}
+
+int
+sys_read(struct cpu *c, uint64_t lin, void *to, unsigned size)
+{
+	return sys_read_near(c, sys_lin(c, lin), to, size) ? OK : sys_read_far(c, lin, to, size);
 }
 
 int

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cpu/flags.c - what IOPL decides: PUSHF, POPF, CLI, STI, port access (SDM 1, 19.5; 3B, 20.3). */
+/* cpu/flags.c - what IOPL decides: PUSHF, POPF, CLI, STI (SDM 3B, 20.3). */
 #include "cpu/transfer.h"
-
-enum { TSS_IOMAP_BASE = 0x66, TSS32_LIMIT_MIN = 0x67 };
 
 uint64_t
 flags_poppable(const struct cpu *c, unsigned osz)
@@ -100,26 +98,5 @@ cpu_sti(struct cpu *c)
 	if (mask == rflags_if_MASK && !rflags_if(&c->r))
 		c->r.interruptibility |= SHADOW_sti;
 	c->r.rflags |= mask;
-	return OK;
-}
-
-int
-cpu_io_allowed(struct cpu *c, uint16_t port, unsigned size)
-{
-	uint16_t base, bits;
-
-	if (c->mode == MODE_real || (c->mode != MODE_v86 && c->cpl <= rflags_iopl(&c->r)))
-		return OK;
-	if (!(c->r.tr_attr & SYS_IS32) || c->r.tr_limit < TSS32_LIMIT_MIN)
-		return cpu_raise_error(c, VEC_gp, 0);
-	if (sys_read(c, c->r.tr_base + TSS_IOMAP_BASE, &base, 2) != OK)
-		return FAULT;
-	/* Two bytes are always read: the map ends with a byte of ones. */
-	if (base + port / 8u + 1 > c->r.tr_limit)
-		return cpu_raise_error(c, VEC_gp, 0);
-	if (sys_read(c, c->r.tr_base + base + port / 8u, &bits, 2) != OK)
-		return FAULT;
-	if ((unsigned)bits >> (port & 7) & ((1u << size) - 1))
-		return cpu_raise_error(c, VEC_gp, 0);
 	return OK;
 }

@@ -109,21 +109,25 @@ port_policed(const struct cpu *c, const struct io *io)
 	return false;
 }
 
-int
-policy_port(struct cpu *c, struct io *io, bool *done)
+/* Apart from policy_port, most of whose calls find no rule. */
+static __attribute__((noinline)) int
+port_decide(struct cpu *c, struct io *io, bool *done)
 {
 	struct policy_query q = { .kind = OBJ_port, .access = io->write ? REG_write : REG_read, .id = -1,
 		.num = (uint32_t)io->addr, .count = io->size, .val = io->data };
-	enum verdict v;
+	enum verdict v = policy_check(c, &q);
 
-	*done = false;
-	if (!port_policed(c, io))
-		return OK;
-	v = policy_check(c, &q);
 	*done = v == VERDICT_hide || v == VERDICT_ignore || q.fixed != 0;
 	if (!io->write)
 		io->data = q.fixed != 0 ? q.fix : UINT64_MAX;
 	return v == VERDICT_hide ? OK : policy_refuse(c, v, false);
+}
+
+int
+policy_port(struct cpu *c, struct io *io, bool *done)
+{
+	*done = false;
+	return port_policed(c, io) ? port_decide(c, io, done) : OK;
 }
 
 int

@@ -67,6 +67,9 @@ int MUST_CHECK cpu_task_switch(struct cpu *c, uint16_t tss_sel, enum task_reason
 
 /* IN/OUT permission: CPL against IOPL, then the TSS bitmap (#GP(0)). */
 int MUST_CHECK cpu_io_allowed(struct cpu *c, uint16_t port, unsigned size);
+/* With rAX, and the policy's rules for ports. *stop: done, and the engine is to be left. */
+int MUST_CHECK cpu_port_in(struct cpu *c, uint16_t port, unsigned size, bool *stop);
+int MUST_CHECK cpu_port_out(struct cpu *c, uint16_t port, unsigned size, bool *stop);
 
 /* PUSHF/POPF/CLI/STI with IOPL, V86 and VME/PVI rules. */
 int MUST_CHECK cpu_popf(struct cpu *c, uint64_t val, unsigned osz);

@@ -10,7 +10,8 @@ enum { PROGRAMS = 600, STEPS = 40 };
 #define STEP(bytes) { bytes, sizeof(bytes) - 1 }
 
 static const struct { const char *bytes; size_t size; } steps[] = {
-	STEP("\xec"),				/* in al, dx: all is put back */
+	STEP("\xec"),				/* in al, dx: all is put back, and the device litters */
+	STEP("\xe6\x70"),			/* out 0x70, al */
 	STEP("\xeb\x00"),			/* jmp: another block */
 	STEP("\x74\x00"),			/* jz: flags are alive */
 	STEP("\x0f\x58\xc1"),			/* addps xmm0, xmm1 */
@@ -97,6 +98,15 @@ litter(void)
 	__asm__ volatile(".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\nvmovups %0, %%ymm\\n\n.endr" : : "m"(junk));
 }
 
+static enum io_result
+litter_io(struct cpu *c, struct io *io)
+{
+	litter();
+	return rig_io(c, io);
+}
+
+static const struct cpu_ops litter_ops = { .io = litter_io, .tsc = rig_tsc };
+
 static void
 start(struct rig *g, const char *code, size_t n, const struct fpu_state *f)
 {
@@ -108,6 +118,7 @@ start(struct rig *g, const char *code, size_t n, const struct fpu_state *f)
 	g->cpu.r.rsi = RIG_DATA;
 	rig_put(g, RIG_DATA, 0x3f80000000009fc0, 8);	/* MXCSR for LDMXCSR, a float */
 	g->cpu.fpu = *f;
+	g->cpu.ops = &litter_ops;
 	cpu_mode_update(&g->cpu);
 }
 

@@ -161,6 +161,9 @@ light(struct bt_state *bt, const struct bt_exit *x)
 	if (x->begun && (bt->now->mode & BM_counted))
 		c->retired--;
 	switch (bt_light(c, &bt->light[x->patch])) {
+	case LIGHT_stop:
+		bt->stop = true;
+		/* fallthrough */
 	case LIGHT_done:
 		bt->stats.light++;
 		bt->stats.lights[x->insn_id]++;
@@ -336,6 +339,11 @@ run(struct cpu *c, struct vexit *x)
 			c->r.interruptibility = shadow;
 		if (bt->fault_ready && !deliver(bt)) {
 			x->kind = EXIT_down;
+			break;
+		}
+		if (bt->stop) {
+			bt->stop = false;
+			x->kind = EXIT_stop;
 			break;
 		}
 	}

@@ -206,6 +206,7 @@ struct bt_state {
 	bool tsc_fixed;
 	bool flat_fs, flat_gs;		/* 32-bit code may use them without looking at limits */
 	bool fault_ready;		/* bt_fill failed with cpu->fault set */
+	bool stop;			/* the machine wants the engine left */
 
 	struct cpu *c;			/* borrowed: whose state this is */
 	uint8_t *returns;		/* owned: a stack of host return addresses for each context */
@@ -320,7 +321,7 @@ void bt_fpu_look(struct bt_state *bt);				/* cpu->fpu is current, whatever is li
 void bt_fpu_gates(struct bt_state *bt, struct emit *e);
 void bt_fpu_unload(struct bt_state *bt);			/* guest state to cpu->fpu, host defaults */
 /* light.c */
-enum light { LIGHT_done, LIGHT_fault /* cpu->fault is to be delivered */, LIGHT_interp };
+enum light { LIGHT_done, LIGHT_stop /* done, and the engine is to be left */, LIGHT_fault /* cpu->fault is to be delivered */, LIGHT_interp };
 static inline enum light
 light_jumped(int res)
 {

@@ -180,6 +180,18 @@ rdmsr(struct cpu *c, const struct insn *in)
 	return light_next(c, in, OK);
 }
 
+/* The machine behind it puts the guest's FPU state away (ops.c). */
+static enum light
+port(struct cpu *c, const struct insn *in)
+{
+	bool read = in->id == INSN_in, stop;
+	const struct opnd *number = &in->op[read ? 1 : 0], *rax = &in->op[read ? 0 : 1];
+	uint16_t at = number->kind == OPND_imm ? (uint8_t)in->imm : (uint16_t)c->r.rdx;
+	enum light res = light_next(c, in, (read ? cpu_port_in : cpu_port_out)(c, at, rax->size, &stop));
+
+	return res == LIGHT_done && stop ? LIGHT_stop : res;
+}
+
 /* ---- bits by register in memory ---- */
 
 static bool
@@ -347,7 +359,7 @@ bt_is_light(const struct insn *in)
 	case INSN_rdfsbase: case INSN_rdgsbase: case INSN_wrfsbase: case INSN_wrgsbase: case INSN_stac: case INSN_clac:
 	case INSN_rdtsc: case INSN_rdtscp: case INSN_mov_to_cr: case INSN_mov_from_cr: case INSN_wrmsr: case INSN_rdmsr: case INSN_bt:
 	case INSN_bts: case INSN_btr: case INSN_btc: case INSN_movs: case INSN_stos: case INSN_swapgs: case INSN_syscall:
-	case INSN_sysret: case INSN_iret: case INSN_invlpg: case INSN_verw: case INSN_cpuid:
+	case INSN_sysret: case INSN_iret: case INSN_invlpg: case INSN_verw: case INSN_cpuid: case INSN_in: case INSN_out:
 	case INSN_xsave: case INSN_xsaveopt: case INSN_xsavec: case INSN_xsaves: case INSN_xrstor: case INSN_xrstors:
 		return true;
 	default:
@@ -380,6 +392,7 @@ bt_light(struct cpu *c, const struct insn *in)
 	case INSN_movs: case INSN_stos: return string(c, in);
 	case INSN_verw: return verw(c, in);
 	case INSN_cpuid: return light_next(c, in, cpu_cpuid(c));
+	case INSN_in: case INSN_out: return port(c, in);
 	case INSN_xsave: case INSN_xsaveopt: case INSN_xsavec: case INSN_xsaves: case INSN_xrstor: case INSN_xrstors:
 		return state_image(c, in);
 	case INSN_swapgs: return light_next(c, in, cpu_swapgs(c));

@@ -525,30 +525,21 @@ port_of(const struct cpu *c, const struct insn *in, unsigned n)
 int
 exec_in(struct cpu *c, const struct insn *in)
 {
-	struct opnd rax = { .kind = OPND_reg, .reg = REG_rax, .size = in->op[0].size };
-	struct io io = { .addr = port_of(c, in, 1), .size = rax.size, .port = true };
-	enum io_result res = IO_done;
-	bool done;
+	bool stop;
 
-	if (cpu_io_allowed(c, (uint16_t)io.addr, io.size) || policy_port(c, &io, &done))
+	if (cpu_port_in(c, port_of(c, in, 1), in->op[0].size, &stop) != OK)
 		return FAULT;
-	if (!done)
-		res = c->ops->io(c, &io);
-	reg_set(c, &rax, res == IO_none ? UINT64_MAX : io.data);
-	return res == IO_stop ? RUN_stop : OK;
+	return stop ? RUN_stop : OK;
 }
 
 int
 exec_out(struct cpu *c, const struct insn *in)
 {
-	struct opnd rax = { .kind = OPND_reg, .reg = REG_rax, .size = in->op[1].size };
-	struct io io = { .addr = port_of(c, in, 0), .size = rax.size, .port = true, .write = true };
-	bool done;
+	bool stop;
 
-	io.data = reg_get(c, &rax);
-	if (cpu_io_allowed(c, (uint16_t)io.addr, io.size) || policy_port(c, &io, &done))
+	if (cpu_port_out(c, port_of(c, in, 0), in->op[1].size, &stop) != OK)
 		return FAULT;
-	return !done && c->ops->io(c, &io) == IO_stop ? RUN_stop : OK;
+	return stop ? RUN_stop : OK;
 }
 
 /* ---- odd moves ---- */
