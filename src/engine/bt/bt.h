@@ -180,6 +180,15 @@ struct bt_learned {
 	struct segreg cs, ss;
 };
 
+/* What CPUID answered, by the low bits of the leaf; see cross.c. */
+enum { BT_ANSWERS = 8, BT_ANSWER_SHIFT = 5 };
+struct bt_answer {
+	uint64_t asked;			/* subleaf << 32 | leaf; of a leaf that does not belong here: none */
+	uint32_t eax, ebx, ecx, edx;
+	uint64_t unused;
+};
+static_assert(sizeof(struct bt_answer) == 1 << BT_ANSWER_SHIFT, "their index is a shift");
+
 /* Components of the FPU's state. With x87 or AVX, SSE is live as well. */
 enum fpu_component { FPU_x87, FPU_sse, FPU_avx, FPU__COUNT };
 enum { LIVE_x87 = 1 << FPU_x87, LIVE_sse = 1 << FPU_sse, LIVE_avx = 1 << FPU_avx, BT_STATE_ALL = 7 /* as XSAVE numbers them */ };
@@ -244,6 +253,7 @@ struct bt_state {
 	unsigned nwritten;
 
 	struct bt_learned learned[CROSS__COUNT];
+	struct bt_answer answer[BT_ANSWERS];
 	struct bt_aside aside[FLUSH_ASIDES];
 	struct bt_stats stats;
 	struct bt_split split;
@@ -342,6 +352,7 @@ bool bt_light32(struct cpu *c, const struct insn *in, enum light *res);
 /* cross.c */
 void bt_cross_emit(struct bt_state *bt, struct emit *e);
 void bt_learn(struct bt_state *bt, enum bt_cross which);
+void bt_learn_answer(struct bt_state *bt, uint64_t asked);
 void bt_learned_forget(struct bt_state *bt);			/* registers may have changed */
 /* returns.c */
 int bt_returns_open(struct bt_state *bt);

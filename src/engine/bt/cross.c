@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* engine/bt/cross.c - SYSCALL and SYSRET between 64-bit code, without leaving translated code.
+/* engine/bt/cross.c - SYSCALL and SYSRET between 64-bit code, and CPUID, without leaving translated code.
  *
  * What one of them makes of the registers (segments, TLB view, the context gone to) is learned when C
  * does it, and holds until something may have changed a register that it follows from: then
@@ -18,6 +18,18 @@ void
 bt_learned_forget(struct bt_state *bt)
 {
 	bt->learned[CROSS_syscall].ok = bt->learned[CROSS_sysret].ok = false;
+	for (unsigned i = 0; i < BT_ANSWERS; i++)
+		bt->answer[i].asked = ~i;
+}
+
+/* C has just answered CPUID; XCR0 and CR4 are all of the registers that an answer may depend on. */
+void
+bt_learn_answer(struct bt_state *bt, uint64_t asked)
+{
+	const union regfile *r = &bt->c->r;
+
+	bt->answer[asked & (BT_ANSWERS - 1)] = (struct bt_answer){ .asked = asked, .eax = (uint32_t)r->rax, .ebx = (uint32_t)r->rbx,
+		.ecx = (uint32_t)r->rcx, .edx = (uint32_t)r->rdx };
 }
 
 /* C has just done one; the next that finds the same flags is to be the gate's. */

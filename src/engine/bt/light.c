@@ -180,6 +180,17 @@ rdmsr(struct cpu *c, const struct insn *in)
 	return light_next(c, in, OK);
 }
 
+static enum light
+cpuid(struct cpu *c, const struct insn *in)
+{
+	uint64_t asked = c->r.rcx << 32 | (uint32_t)c->r.rax;
+	enum light res = light_next(c, in, cpu_cpuid(c));
+
+	if (res == LIGHT_done && !(c->policy != NULL && c->policy->cpuid))
+		bt_learn_answer(c->bt, asked);
+	return res;
+}
+
 /* The machine behind it puts the guest's FPU state away (ops.c). */
 static enum light
 port(struct cpu *c, const struct insn *in)
@@ -391,7 +402,7 @@ bt_light(struct cpu *c, const struct insn *in)
 	case INSN_bt: case INSN_bts: case INSN_btr: case INSN_btc: return bit_op(c, in);
 	case INSN_movs: case INSN_stos: return string(c, in);
 	case INSN_verw: return verw(c, in);
-	case INSN_cpuid: return light_next(c, in, cpu_cpuid(c));
+	case INSN_cpuid: return cpuid(c, in);
 	case INSN_in: case INSN_out: return port(c, in);
 	case INSN_xsave: case INSN_xsaveopt: case INSN_xsavec: case INSN_xsaves: case INSN_xrstor: case INSN_xrstors:
 		return state_image(c, in);

@@ -7,6 +7,7 @@
  * behind a conditional jump: where paths meet again, each would have a copy of the rest.
  */
 #include "engine/bt/tr.h"
+#include "engine/policed.h"
 
 #define CROSS_UNKNOWN UINT32_MAX
 
@@ -74,6 +75,8 @@ kind_of_integer(const struct tr *t, const struct tr_insn *i)
 		return t->mode & BM_plain_if ? TK_cli : TK_interp;
 	case INSN_sti:
 		return (t->mode & (BM_plain_if | BM_counted)) == BM_plain_if ? TK_sti : TK_interp;
+	case INSN_cpuid:
+		return t->mode & BM_counted || is_policed(t->c, INSN_cpuid) ? TK_interp : TK_cpuid;
 	case INSN_rdtsc: case INSN_rdtscp:
 		return (t->mode & (BM_tsc | BM_counted)) == BM_tsc ? TK_rdtsc : TK_interp;
 	default:

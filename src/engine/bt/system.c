@@ -2,7 +2,7 @@
 /* engine/bt/system.c - system instructions short enough to be written inline. */
 #include "engine/bt/tr.h"
 
-enum { IF_BYTE = 2 /* IF in the second byte of RFLAGS */, AC_BYTE = 4 /* AC in the third */, HALF = 32 };
+enum { IF_BYTE = 2 /* IF in the second byte of RFLAGS */, AC_BYTE = 4 /* AC in the third */, HALF = 32, SHL = 4, SAR = 7 };
 
 #define REGISTER(name) rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, name))
 
@@ -115,7 +115,7 @@ segment_selector(struct tr *t, struct tr_insn *i)
 static void
 segment_base(struct tr *t, struct tr_insn *i)
 {
-	enum { UNUSED_BITS = 16, SHL = 4, SAR = 7 };
+	enum { UNUSED_BITS = 16 };
 	bool fs = i->in.id == INSN_rdfsbase || i->in.id == INSN_wrfsbase, wide = i->in.op[0].size == 8;
 	struct rm base = fs ? REGISTER(fs_base) : REGISTER(gs_base);
 	int reg = i->in.op[0].reg, host = tr_homed(reg) ? S0 : tr_host(reg);
@@ -180,6 +180,29 @@ access_flag(struct tr *t, struct tr_insn *i)
 	tr_exit(t, i, tr_next(t, i));
 }
 
+/* From the answers that C gave last, if the question is among them. */
+static void
+cpuid(struct tr *t, struct tr_insn *i)
+{
+	int32_t table = bt_abs(t->bt->answer), at = table + (int32_t)offsetof(struct bt_answer, eax);
+	static const uint8_t to[] = { RAX, RBX, RCX, RDX };
+	struct emit *e = &t->e;
+
+	tr_flags_clobber(t, i);
+	e_op(e, 0, false, MAP_1, 0x8b, S1, rm_reg(RAX), false);
+	e_op(e, 0, false, MAP_1, 0x8b, S0, rm_reg(RCX), false);
+	e_op(e, 0, true, MAP_1, 0xc1, SHL, rm_reg(S0), false);
+	e8(e, HALF);
+	e_alu(e, true, ALU_or, S0, rm_reg(S1));
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), BT_ANSWERS - 1);
+	e_op(e, 0, false, MAP_1, 0xc1, SHL, rm_reg(S1), false);
+	e8(e, BT_ANSWER_SHIFT);
+	e_alu(e, true, ALU_cmp, S0, rm_at(S1, table));
+	tr_cold(t, COLD_light, e_jcc(e, CC_ne, NULL));
+	for (unsigned k = 0; k < sizeof(to); k++, at += (int32_t)sizeof(uint32_t))
+		e_load32(e, to[k], rm_at(S1, at));
+}
+
 /* By a gate, or when that refuses by C. */
 static void
 cross(struct tr *t, struct tr_insn *i, enum bt_cross which)
@@ -216,6 +239,9 @@ tr_system(struct tr *t, struct tr_insn *i)
 		break;
 	case TK_cr2:		/* what a page fault's handler begins with */
 		read_cr2(&t->e, i->in.op[0].reg);
+		break;
+	case TK_cpuid:
+		cpuid(t, i);
 		break;
 	case TK_base:
 		segment_base(t, i);

@@ -11,7 +11,7 @@ enum tr_kind {
 	TK_plain,	/* re-encode, with its memory operand checked */
 	TK_verbatim,	/* copy: it has no operand that is elsewhere than in the guest */
 	TK_nothing, TK_lea, TK_push, TK_pop, TK_leave, TK_jcc, TK_loop, TK_jmp, TK_call, TK_jmp_reg, TK_call_reg,
-	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_cr2, TK_syscall, TK_sysret, TK_bits, TK_string, TK_string_one, TK_code32 /* as code32.c does */
+	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_cr2, TK_cpuid, TK_syscall, TK_sysret, TK_bits, TK_string, TK_string_one, TK_code32 /* as code32.c does */
 };
 
 enum tr_flags { FL_native, FL_saved };
