@@ -7,6 +7,7 @@
 #include "vm/vm.h"
 
 #include "cpu/access.h"
+#include "host/low.h"
 #include "vm/service.h"
 #include "vm/trace.h"
 #include "vm/vcpu.h"
@@ -56,23 +57,22 @@ vcpu_close(struct vcpu *vc)
 		vc->engine->close(&vc->cpu);
 	cpu_close(&vc->cpu);
 	pthread_cond_destroy(&vc->wake);
-	free(vc);
+	low_unmap(vc, sizeof(*vc));
 }
 
 static struct vcpu *
 vcpu_open(struct vm *vm, unsigned index, const struct vm_config *cfg)
 {
-	struct vcpu *vc = aligned_alloc(64, (sizeof(*vc) + 63) & ~(size_t)63);
+	struct vcpu *vc = low_map(sizeof(*vc));		/* where translated code has 32-bit addresses for it */
 
 	if (vc == NULL)
 		return NULL;
-	memset(vc, 0, sizeof(*vc));
 	vc->vm = vm;
 	vc->engine = cfg->engine;
 	vm_cond_init(&vc->wake);
 	if (cpu_open(&vc->cpu, vm->mem, &vm->model, index) != 0) {
 		pthread_cond_destroy(&vc->wake);
-		free(vc);
+		low_unmap(vc, sizeof(*vc));
 		return NULL;
 	}
 	vc->cpu.ops = &vcpu_cpu_ops;

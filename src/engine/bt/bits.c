@@ -79,14 +79,14 @@ tr_bits(struct tr *t, struct tr_insn *i)
 	word_address(t, i, size);
 	e_rorx32(e, S1, S0, INDEX_SHIFT);
 	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
-	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
+	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
 	c = tr_cold(t, COLD_tlb, e_jcc(e, CC_a, NULL));
 	c->back = retry;
 	c->tag = table;
 	c->info = size | (write ? FILL_write : 0) | FILL_fault;
-	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
-	e_alu(e, true, ALU_add, S0, rm_gs(S1, table + DELTA));
+	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
+	e_alu(e, true, ALU_add, S0, rm_cpu(S1, table + DELTA));
 	if (write)
 		change(t, i, size, lock);
 	else

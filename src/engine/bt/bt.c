@@ -10,11 +10,10 @@
 #include "cpu/debug.h"
 
 #include "regent.h"
+#include <assert.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 
-enum { HWCAP2_FSGSBASE_BIT = 1 << 1 };
 static const uint64_t LAST_PAGE32 = 0xfffff000;		/* 32-bit code that may wrap is interpreted */
 
 /* ---- finding translations ---- */
@@ -358,7 +357,6 @@ bt_run(struct cpu *c, struct vexit *x)
 
 	bt_ops_wrap(c->bt);
 	c->fpu.xstate_bv |= BT_STATE_ALL;	/* its fields are current; XRSTOR goes by this */
-	__asm__ volatile("wrgsbase %0" : : "r"(c) : "memory");
 	bt_signals_here();
 	bt_running = c->bt;
 	err = run(c, x);
@@ -520,7 +518,7 @@ bt_close(struct cpu *c)
 static bool
 host_fits(void)
 {
-	return (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx");
+	return __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx");
 }
 
 static int
@@ -529,6 +527,7 @@ bt_open(struct cpu *c)
 	struct bt_state *bt;
 	int err;
 
+	assert((uintptr_t)c <= INT32_MAX);	/* translated code has 32-bit addresses for it */
 	if (!host_fits())
 		return -REGENT_E_host;
 	insn_probe_host();

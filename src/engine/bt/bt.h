@@ -209,7 +209,6 @@ struct bt_state {
 	uint64_t hold;			/* a value within one instruction */
 	uint64_t tmp, tmp2;		/* the gates' own */
 	uint64_t host_rsp, rsp;		/* RSP in C and in translated code */
-	uint64_t host_gs;
 	uint32_t host_mxcsr;
 	uint64_t tsc_delta;
 	bool tsc_fixed;

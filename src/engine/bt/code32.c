@@ -218,7 +218,7 @@ tr32_address(struct tr *t, struct tr_insn *i, unsigned size)
 	tr_address(t, &offset, tr_next(t, i), S0);
 	e_alu_imm(e, false, ALU_cmp, rm_reg(S0), -(int32_t)size);
 	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));
-	e_alu(e, false, ALU_add, S0, rm_gs(NOREG, offsetof(struct cpu, r) +
+	e_alu(e, false, ALU_add, S0, rm_cpu(NOREG, offsetof(struct cpu, r) +
 		(fs ? offsetof(union regfile, fs_base) : offsetof(union regfile, gs_base))));
 }
 
@@ -251,7 +251,7 @@ push_seg(struct tr *t, struct tr_insn *i)
 {
 	struct rm to = tr_stack(t, i, GSP, -WORD, WORD);
 
-	load(&t->e, S0, rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, seg) +
+	load(&t->e, S0, rm_cpu(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, seg) +
 		i->in.op[0].reg * sizeof(struct segreg)));
 	e_op(&t->e, 0x66, false, MAP_1, 0x89, S0, to, false);
 	move_esp(t, -WORD);

@@ -11,8 +11,8 @@
 enum { SHL = 4, SHR = 5, OF_AT = 11, LOW = RFLAGS_arith & 0xff, BYTE = 8,
 	SYSRET_FLAGS = 0x3c7fd5 /* of R11 */, KERNEL_FLAGS = RFLAGS_fixed, USER_FLAGS = RFLAGS_fixed | 1 << rflags_if_SHIFT };
 
-#define FIELD(name) rm_gs(NOREG, offsetof(struct cpu, name))
-#define REGISTER(name) rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, name))
+#define FIELD(name) rm_cpu(NOREG, offsetof(struct cpu, name))
+#define REGISTER(name) rm_cpu(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, name))
 
 void
 bt_learned_forget(struct bt_state *bt)

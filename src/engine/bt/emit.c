@@ -21,8 +21,7 @@ e_vex(struct emit *e, unsigned pp, bool w, bool l, unsigned map, unsigned opcode
 {
 	uint8_t *p = e->p;
 
-	if (rm.mem && rm.gs)
-		*p++ = PFX_GS;
+	rm.disp += rm.cpu ? e->cpu : 0;
 	*p++ = 0xc4;
 	*p++ = (uint8_t)((~e_rxb(reg, rm) & 7) << 5 | map);
 	*p++ = (uint8_t)((w ? 0x80u : 0) | (~(unsigned)vvvv & 15) << 3 | (l ? 4u : 0) | pp);

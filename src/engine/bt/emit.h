@@ -10,16 +10,17 @@
 
 enum host_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NOREG = -1 };
 
-/* What is written at `p` will run at `p + to_rx`. */
+/* What is written at `p` will run at `p + to_rx`, for the vCPU whose struct cpu is at `cpu`. */
 struct emit {
 	uint8_t *p;
 	ptrdiff_t to_rx;
+	int32_t cpu;
 };
 
-/* A ModRM operand: a register, or memory [base + index << scale + disp], GS-relative or not.
+/* A ModRM operand: a register, or memory [base + index << scale + disp], from struct cpu or not.
  * Without base and index it is an absolute 32-bit address. */
 struct rm {
-	bool mem, gs;
+	bool mem, cpu;
 	int8_t reg;
 	int8_t base, index;
 	uint8_t scale;
@@ -33,8 +34,8 @@ static inline struct rm rm_sum(int base, int index, unsigned scale, int32_t disp
 	{ return (struct rm){ .mem = true, .base = (int8_t)base, .index = (int8_t)index,
 		.scale = (uint8_t)scale, .disp = disp }; }
 static inline struct rm rm_abs(int32_t addr) { return rm_at(NOREG, addr); }
-static inline struct rm rm_gs(int index, size_t disp)
-	{ return (struct rm){ .mem = true, .gs = true, .base = (int8_t)index, .index = NOREG, .disp = (int32_t)disp }; }
+static inline struct rm rm_cpu(int index, size_t disp)
+	{ return (struct rm){ .mem = true, .cpu = true, .base = (int8_t)index, .index = NOREG, .disp = (int32_t)disp }; }
 
 static inline void e8(struct emit *e, unsigned b) { *e->p++ = (uint8_t)b; }
 /* n bytes of the E_COPY that can be read there, and written. */
@@ -62,7 +63,7 @@ void e64(struct emit *e, uint64_t v);
 /* Opcode maps, as in struct insn. */
 enum { MAP_1, MAP_0f, MAP_0f38, MAP_0f3a };
 
-enum { PFX_GS = 0x65, SIB_NONE = 4, MOD_DISP8 = 0x40, MOD_DISP32 = 0x80, MOD_REG = 0xc0 };
+enum { SIB_NONE = 4, MOD_DISP8 = 0x40, MOD_DISP32 = 0x80, MOD_REG = 0xc0 };
 
 /* ModRM, SIB and displacement; register numbers' fourth bits are in REX or VEX. The cursor is in a
  * local here and below: a byte stored through it might be the cursor itself for all the compiler knows. */
@@ -110,8 +111,6 @@ e_op_inline(uint8_t *p, uint32_t prefixes, bool w, unsigned map, unsigned opcode
 {
 	unsigned rex = e_rxb(reg, rm) | (w ? 8 : 0);
 
-	if (rm.mem && rm.gs)
-		*p++ = PFX_GS;
 	for (; prefixes != 0; prefixes >>= 8)
 		*p++ = (uint8_t)prefixes;
 	if (rex != 0 || byte_reg)
@@ -132,8 +131,9 @@ void e_op_any(struct emit *e, uint32_t prefixes, bool w, unsigned map, unsigned 
 E_INLINE void
 e_op(struct emit *e, uint32_t prefixes, bool w, unsigned map, unsigned opcode, int reg, struct rm rm, bool byte_reg)
 {
+	rm.disp += rm.cpu ? e->cpu : 0;
 	if (__builtin_constant_p(prefixes) && __builtin_constant_p(w) && __builtin_constant_p(map) && __builtin_constant_p(rm.mem) &&
-	    __builtin_constant_p(rm.gs) && __builtin_constant_p(rm.base) && __builtin_constant_p(rm.index))
+	    __builtin_constant_p(rm.base) && __builtin_constant_p(rm.index))
 		e->p = e_op_inline(e->p, prefixes, w, map, opcode, reg, rm, byte_reg);
 	else
 		e_op_any(e, prefixes, w, map, opcode, reg, rm, byte_reg);

@@ -213,7 +213,7 @@ tr_interp(struct tr *t, struct tr_insn *i)
 static void
 attention_check(struct tr *t)
 {
-	e_op(&t->e, 0, false, MAP_1, 0x83, ALU_cmp, rm_gs(NOREG, offsetof(struct cpu, attention)), false);
+	e_op(&t->e, 0, false, MAP_1, 0x83, ALU_cmp, rm_cpu(NOREG, offsetof(struct cpu, attention)), false);
 	e8(&t->e, 0);
 }
 

@@ -86,13 +86,13 @@ bt_fpu_load(struct bt_state *bt, unsigned live)
 static struct rm
 xmm_at(int n)
 {
-	return rm_gs(NOREG, offsetof(struct cpu, fpu.xmm) + 16 * (unsigned)n);
+	return rm_cpu(NOREG, offsetof(struct cpu, fpu.xmm) + 16 * (unsigned)n);
 }
 
 static struct rm
 ymmh_at(int n)
 {
-	return rm_gs(NOREG, offsetof(struct cpu, fpu.ymmh) + 16 * (unsigned)n);
+	return rm_cpu(NOREG, offsetof(struct cpu, fpu.ymmh) + 16 * (unsigned)n);
 }
 
 static void
@@ -104,7 +104,7 @@ movaps(struct emit *e, unsigned opcode, int n, struct rm rm)
 static void
 group15(struct emit *e, bool w, int which, size_t at)
 {
-	e_op(e, 0, w, MAP_0f, GROUP15, which, rm_gs(NOREG, at), false);
+	e_op(e, 0, w, MAP_0f, GROUP15, which, rm_cpu(NOREG, at), false);
 }
 
 static uint8_t *
@@ -142,13 +142,13 @@ emit_x87(struct bt_state *bt, struct emit *e)
 	group15(e, true, GROUP15_fxrstor, offsetof(struct cpu, fpu));
 	now_live(bt, e, LIVE_x87 | LIVE_sse);
 	e_patch(loaded, e->p);
-	e_store(e, rm_gs(NOREG, RAX * 8), RAX);
-	e_store(e, rm_gs(NOREG, RDX * 8), RDX);
+	e_store(e, rm_cpu(NOREG, RAX * 8), RAX);
+	e_store(e, rm_cpu(NOREG, RDX * 8), RDX);
 	e_mov_imm(e, RAX, LIVE_x87);
 	e_mov_imm(e, RDX, 0);
 	group15(e, true, GROUP15_xrstor, offsetof(struct cpu, fpu));
-	e_load(e, RAX, rm_gs(NOREG, RAX * 8));
-	e_load(e, RDX, rm_gs(NOREG, RDX * 8));
+	e_load(e, RAX, rm_cpu(NOREG, RAX * 8));
+	e_load(e, RDX, rm_cpu(NOREG, RDX * 8));
 	now_live(bt, e, LIVE_x87);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/bt/gate.c - the few pieces of host code between C and translated code.
  *
- * All run with host GS = struct cpu. Inside translated code RSP is a stack of returns (returns.c); C has the
+ * Inside translated code RSP is a stack of returns (returns.c); C has the
  * monitor's, aligned.
  */
 #include "engine/bt/bt.h"
@@ -24,9 +24,9 @@ guest_load(struct emit *e)
 	unsigned i;
 
 	for (i = 0; i < sizeof(guest_native) / sizeof(*guest_native); i++)
-		e_load(e, guest_native[i], rm_gs(NOREG, (size_t)guest_native[i] * 8));
-	e_load(e, GSP, rm_gs(NOREG, RSP * 8));
-	e_load(e, RAX, rm_gs(NOREG, 0));
+		e_load(e, guest_native[i], rm_cpu(NOREG, (size_t)guest_native[i] * 8));
+	e_load(e, GSP, rm_cpu(NOREG, RSP * 8));
+	e_load(e, RAX, rm_cpu(NOREG, 0));
 }
 
 /* All but RAX. */
@@ -36,8 +36,8 @@ guest_store(struct emit *e)
 	unsigned i;
 
 	for (i = 0; i < sizeof(guest_native) / sizeof(*guest_native); i++)
-		e_store(e, rm_gs(NOREG, (size_t)guest_native[i] * 8), guest_native[i]);
-	e_store(e, rm_gs(NOREG, RSP * 8), GSP);
+		e_store(e, rm_cpu(NOREG, (size_t)guest_native[i] * 8), guest_native[i]);
+	e_store(e, rm_cpu(NOREG, RSP * 8), GSP);
 }
 
 /* Those that a function of C may have changed. */
@@ -48,8 +48,8 @@ guest_reload(struct emit *e)
 	unsigned i;
 
 	for (i = 0; i < sizeof(lost) / sizeof(*lost); i++)
-		e_load(e, lost[i], rm_gs(NOREG, (size_t)lost[i] * 8));
-	e_load(e, GSP, rm_gs(NOREG, RSP * 8));
+		e_load(e, lost[i], rm_cpu(NOREG, (size_t)lost[i] * 8));
+	e_load(e, GSP, rm_cpu(NOREG, RSP * 8));
 }
 
 static const uint8_t *
@@ -96,17 +96,17 @@ emit_exits(struct bt_state *bt, struct emit *e)
 	uint8_t *common;
 
 	bt->gate_exit_native = here(e);
-	e_store(e, rm_gs(NOREG, 0), RAX);
+	e_store(e, rm_cpu(NOREG, 0), RAX);
 	e8(e, 0x9f);						/* lahf */
 	e_op(e, 0, false, MAP_0f, 0x90, 0, rm_reg(RAX), false);	/* seto al */
 	e_op(e, 0x66, false, MAP_1, 0x89, RAX, rm_abs(bt_abs(&bt->flags_saved)), false);
 	common = e_jmp(e, NULL);
 
 	bt->gate_indirect = here(e);				/* S0: the target */
-	e_store(e, rm_gs(NOREG, offsetof(struct cpu, r.rip)), S0);
+	e_store(e, rm_cpu(NOREG, offsetof(struct cpu, r.rip)), S0);
 	e_mov_imm(e, S0, LEFT_indirect);
 	bt->gate_exit_saved = here(e);
-	e_store(e, rm_gs(NOREG, 0), RAX);
+	e_store(e, rm_cpu(NOREG, 0), RAX);
 	e_patch(common, e->p);
 	guest_store(e);
 	emit_leave(bt, e);
@@ -129,7 +129,7 @@ emit_tlb(struct bt_state *bt, struct emit *e)
 	uint8_t *fails, *split;
 
 	bt->gate_tlb = here(e);
-	e_store(e, rm_gs(NOREG, 0), RAX);
+	e_store(e, rm_cpu(NOREG, 0), RAX);
 	guest_store(e);
 	e_mov_imm(e, RDI, (uint64_t)(uintptr_t)bt);
 	e_mov(e, RSI, S0);
@@ -199,7 +199,7 @@ emit_miss(struct bt_state *bt, struct emit *e, unsigned view, bool write)
 		(write ? offsetof(struct tlb, write) : offsetof(struct tlb, read));
 
 	bt->gate_miss[view][write] = here(e);
-	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
+	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	emit_info(e);
 	e_jmp(e, bt->gate_tlb - e->to_rx);
 }
@@ -214,14 +214,14 @@ emit_slide(struct bt_state *bt, struct emit *e, size_t table, size_t entry, size
 	e_lea(e, true, S0, rm_at(S0, PAGE_SIZE));
 	e_alu_imm(e, false, ALU_add, rm_reg(S1), sizeof(struct tlb_entry));
 	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
-	e_alu(e, true, ALU_cmp, S0, rm_gs(S1, table));
+	e_alu(e, true, ALU_cmp, S0, rm_cpu(S1, table));
 	unknown = e_jcc(e, CC_ne, NULL);
-	e_load(e, S0, rm_gs(S1, table + delta));
-	e_alu(e, true, ALU_cmp, S0, rm_gs(NOREG, entry + delta));
+	e_load(e, S0, rm_cpu(S1, table + delta));
+	e_alu(e, true, ALU_cmp, S0, rm_cpu(NOREG, entry + delta));
 	apart = e_jcc(e, CC_ne, NULL);
 	e_load(e, S0, rm_abs(bt_abs(&bt->tmp)));
 	e_alu_imm(e, true, ALU_and, rm_reg(S0), -BT_SLIDE);
-	e_store(e, rm_gs(NOREG, entry), S0);
+	e_store(e, rm_cpu(NOREG, entry), S0);
 	e8(e, 0xc3);
 	e_patch(unknown, e->p);
 	e_patch(apart, e->p);
@@ -236,7 +236,7 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, bool
 	uint8_t *crossing, *missing, *high = NULL, *look;
 
 	(group ? bt->gate_stack_group : narrow ? bt->gate_stack32 : bt->gate_stack)[view] = here(e);
-	e_alu(e, true, ALU_add, S0, rm_gs(NOREG, s));
+	e_alu(e, true, ALU_add, S0, rm_cpu(NOREG, s));
 	emit_info(e);
 	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
 	e_store(e, rm_abs(bt_abs(&bt->tmp2)), S1);
@@ -248,13 +248,13 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, bool
 	e_rorx32(e, S1, S0, TLB_INDEX_SHIFT);
 	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
 	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
-	e_alu(e, true, ALU_cmp, S0, rm_gs(NOREG, s));
+	e_alu(e, true, ALU_cmp, S0, rm_cpu(NOREG, s));
 	crossing = e_jcc(e, CC_e, NULL);
-	e_alu(e, true, ALU_cmp, S0, rm_gs(S1, w));
+	e_alu(e, true, ALU_cmp, S0, rm_cpu(S1, w));
 	missing = e_jcc(e, CC_ne, NULL);
-	e_store(e, rm_gs(NOREG, s), S0);
-	e_load(e, S0, rm_gs(S1, w + delta));
-	e_store(e, rm_gs(NOREG, s + delta), S0);
+	e_store(e, rm_cpu(NOREG, s), S0);
+	e_load(e, S0, rm_cpu(S1, w + delta));
+	e_store(e, rm_cpu(NOREG, s + delta), S0);
 	e8(e, 0xc3);
 	e_patch(crossing, e->p);		/* it is the right one: a group that ends in the next page goes on narrow */
 	if (!narrow)
@@ -287,8 +287,8 @@ static void
 emit_near(struct bt_state *bt, struct emit *e, bool range)
 {
 	enum { LOOK = 15 /* C sees one miss of so many, to widen the range */ };
-	struct rm left = rm_at(S1, offsetof(struct bt_site, left)), page = rm_gs(RCX, 0),
-		delta = rm_gs(RCX, offsetof(struct tlb_entry, delta));
+	struct rm left = rm_at(S1, offsetof(struct bt_site, left)), page = rm_cpu(RCX, 0),
+		delta = rm_cpu(RCX, offsetof(struct tlb_entry, delta));
 	uint8_t *slow[4], *crossing;
 	unsigned i, n = 0;
 
@@ -321,10 +321,10 @@ emit_near(struct bt_state *bt, struct emit *e, bool range)
 	e_store(e, page, S0);
 	e_store(e, delta, RAX);
 	for (i = 0; i < TLB_SIZES && range; i++)
-		store_imm32(e, rm_gs(RCX, offsetof(struct tlb_range, last) + i * sizeof(uint64_t)), PAGE_SIZE - (1 << i));
+		store_imm32(e, rm_cpu(RCX, offsetof(struct tlb_range, last) + i * sizeof(uint64_t)), PAGE_SIZE - (1 << i));
 	e_load32(e, RCX, rm_at(S1, offsetof(struct bt_site, used)));
 	e_load(e, RAX, rm_at(S1, offsetof(struct bt_site, mask)));
-	e_op(e, 0, true, MAP_1, 0x09, RAX, page, false);	/* or gs:[rcx], rax */
+	e_op(e, 0, true, MAP_1, 0x09, RAX, page, false);	/* or [cpu + rcx], rax */
 	push_pop(e, 0x58, RCX);
 	push_pop(e, 0x58, RAX);
 	e8(e, 0xc3);
@@ -346,7 +346,7 @@ emit_near(struct bt_state *bt, struct emit *e, bool range)
 void
 bt_gates_emit(struct bt_state *bt)
 {
-	struct emit e = { .p = bt->code.rw, .to_rx = bt->code.rx - bt->code.rw };
+	struct emit e = { .p = bt->code.rw, .to_rx = bt->code.rx - bt->code.rw, .cpu = bt_abs(bt->c) };
 	unsigned view;
 
 	emit_enter(bt, &e);

@@ -4,10 +4,10 @@
  *	lea   s0, [address]
  *	rorx  s1d, s0d, 8		; entry of 16 bytes by page number
  *	and   s1d, 0xff0
- *	xor   s0, gs:[s1 + tag]		; offset in the page, if it is the page
+ *	xor   s0, [cpu + s1 + tag]		; offset in the page, if it is the page
  *	cmp   s0, 4096 - size		; and if the access ends in it
  *	ja    miss
- *	mov   s1, gs:[s1 + delta]
+ *	mov   s1, [cpu + s1 + delta]
  *	op    [address + s1]
  *
  * The stack has an entry of its own at a constant place; a constant address a constant entry.
@@ -112,12 +112,12 @@ tr_stack(struct tr *t, struct tr_insn *i, int base, int32_t disp, unsigned size)
 	tr_flags_clobber(t, i);
 	retry = e->p;
 	e_lea(e, true, S0, rm_at(base, disp));
-	e_alu(e, true, ALU_sub, S0, rm_gs(NOREG, entry));
+	e_alu(e, true, ALU_sub, S0, rm_cpu(NOREG, entry));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
 	c = tr_cold(t, COLD_stack, e_jcc(e, CC_a, NULL));
 	c->back = retry;
 	c->info = size | FILL_write | FILL_stack;	/* reads, too: not FILL_fault */
-	e_load(e, S1, rm_gs(NOREG, entry + DELTA));
+	e_load(e, S1, rm_cpu(NOREG, entry + DELTA));
 	t->free_reg = S0;
 	c->resume = e->p;
 	t->site = c;
@@ -148,24 +148,24 @@ mem_const(struct tr *t, const struct tr_insn *i, uint64_t addr, unsigned size, b
 	struct cold *c;
 
 	if (fits32(page)) {
-		e_op(e, 0, true, MAP_1, 0x81, ALU_cmp, rm_gs(NOREG, entry), false);
+		e_op(e, 0, true, MAP_1, 0x81, ALU_cmp, rm_cpu(NOREG, entry), false);
 		e32(e, (uint32_t)page);
 	} else {
 		e_mov_imm(e, S0, page);
-		e_alu(e, true, ALU_cmp, S0, rm_gs(NOREG, entry));
+		e_alu(e, true, ALU_cmp, S0, rm_cpu(NOREG, entry));
 	}
 	c = tr_cold(t, COLD_tlb_const, e_jcc(e, CC_ne, NULL));
 	c->back = retry;
 	c->addr = addr;
 	c->info = size | (write ? FILL_write : 0) | first_fault(i);
 	if (fits32(page) && fits32(addr) && !single) {
-		e_load(e, S1, rm_gs(NOREG, entry + DELTA));
+		e_load(e, S1, rm_cpu(NOREG, entry + DELTA));
 		t->free_reg = S0;
 		return rm_at(S1, (int32_t)addr);
 	}
 	if (fits32(page))
 		e_mov_imm(e, S0, page);
-	e_alu(e, true, ALU_add, S0, rm_gs(NOREG, entry + DELTA));
+	e_alu(e, true, ALU_add, S0, rm_cpu(NOREG, entry + DELTA));
 	t->free_reg = S1;
 	return rm_at(S0, (int32_t)(addr & ~PAGE_MASK));
 }
@@ -200,7 +200,7 @@ tr_address(struct tr *t, const struct insn *in, uint64_t next, int to)
 	e_lea(e, wide, to, rm_sum(base, index, in->scale, disp));
 segment:
 	if (in->seg == SEG_fs || in->seg == SEG_gs)
-		e_alu(e, true, ALU_add, to, rm_gs(NOREG, offsetof(struct cpu, r) +
+		e_alu(e, true, ALU_add, to, rm_cpu(NOREG, offsetof(struct cpu, r) +
 			(in->seg == SEG_fs ? offsetof(union regfile, fs_base) : offsetof(union regfile, gs_base))));
 }
 
@@ -208,7 +208,7 @@ segment:
 static struct rm
 entry_of(const struct cold *c, size_t at)
 {
-	return rm_gs(c->kind == COLD_tlb ? S1 : NOREG, c->tag + at);
+	return rm_cpu(c->kind == COLD_tlb ? S1 : NOREG, c->tag + at);
 }
 
 /* S0 is an address: in a page that may be touched? Leaves how far in it is. */
@@ -231,11 +231,11 @@ check(struct tr *t, const struct tr_insn *i, unsigned size, bool write)
 		e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
 	}
 	if (s == NULL) {
-		e_alu(e, true, ALU_xor, S0, rm_gs(S1, entry));
+		e_alu(e, true, ALU_xor, S0, rm_cpu(S1, entry));
 		e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
 	} else {
-		e_alu(e, true, ALU_sub, S0, rm_gs(NOREG, entry));
-		e_alu(e, true, ALU_cmp, S0, rm_gs(NOREG, tr_range_last(entry, size)));
+		e_alu(e, true, ALU_sub, S0, rm_cpu(NOREG, entry));
+		e_alu(e, true, ALU_cmp, S0, rm_cpu(NOREG, tr_range_last(entry, size)));
 	}
 	c = tr_cold(t, s == NULL ? COLD_tlb : COLD_range, e_jcc(e, CC_a, NULL));
 	c->tag = entry;
@@ -327,17 +327,17 @@ string_check(struct tr *t, int reg, unsigned size, bool write)
 	e_mov(e, S0, reg);
 	e_rorx32(e, S1, S0, INDEX_SHIFT);
 	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
-	e_alu(e, true, ALU_xor, S0, rm_gs(S1, table));
+	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - 1);
 	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));
 	e_lea(e, true, S0, rm_sum(S0, RCX, shift, 0));		/* rCX is at most a page's: no overflow */
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE);
 	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));
 	/* An empty entry matches 2^63: elsewhere the access faults, here the registers would show its delta. */
-	e_op(e, 0, false, MAP_1, 0xf6, 0, rm_gs(S1, table), false);
+	e_op(e, 0, false, MAP_1, 0xf6, 0, rm_cpu(S1, table), false);
 	e8(e, TLB_EMPTY & 0xff);
 	tr_cold(t, COLD_light, e_jcc(e, CC_ne, NULL));
-	e_load(e, S1, rm_gs(S1, table + DELTA));
+	e_load(e, S1, rm_cpu(S1, table + DELTA));
 }
 
 void

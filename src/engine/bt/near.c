@@ -2,10 +2,10 @@
 /* engine/bt/near.c - checks against a copy of a TLB entry at a constant address.
  *
  *	lea   s0, [address]
- *	sub   s0, gs:[range + lo]
- *	cmp   s0, gs:[range + last]	; that of its size
+ *	sub   s0, [range + lo]
+ *	cmp   s0, [range + last]	; that of its size
  *	ja    miss			; gate_range copies it from the table
- *	mov   s1, gs:[range + delta]
+ *	mov   s1, [range + delta]
  *	op    [address + s1]
  *
  * Shorter than a look into the table, and the delta waits for no address. A range is one page, and
@@ -207,7 +207,7 @@ tr_group_checks(struct tr *t, unsigned k)
 		t->held = 0;
 		retry = e->p;
 		e_lea(e, true, S0, rm_at(tr_host(g->base), g->lo));
-		e_alu(e, true, g->base == RSP ? ALU_sub : ALU_xor, S0, rm_gs(NOREG, g->entry));
+		e_alu(e, true, g->base == RSP ? ALU_sub : ALU_xor, S0, rm_cpu(NOREG, g->entry));
 		e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
 		c = tr_cold(t, g->base == RSP ? COLD_stack : COLD_near, e_jcc(e, CC_a, NULL));
 		c->back = retry;
@@ -226,7 +226,7 @@ tr_group_member(struct tr *t, const struct tr_insn *i, int32_t disp)
 	const struct tr_group *g = &t->group[i->group];
 
 	if (t->held != g->entry)
-		e_load(&t->e, S1, rm_gs(NOREG, g->entry + DELTA));
+		e_load(&t->e, S1, rm_cpu(NOREG, g->entry + DELTA));
 	t->held = g->entry;
 	t->free_reg = S0;
 	t->site = NULL;

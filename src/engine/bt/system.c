@@ -4,7 +4,7 @@
 
 enum { IF_BYTE = 2 /* IF in the second byte of RFLAGS */, AC_BYTE = 4 /* AC in the third */, HALF = 32, SHL = 4, SAR = 7 };
 
-#define REGISTER(name) rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, name))
+#define REGISTER(name) rm_cpu(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, name))
 
 static void
 swapgs(struct emit *e)
@@ -19,7 +19,7 @@ swapgs(struct emit *e)
 static void
 set_if(struct emit *e, unsigned byte)
 {
-	e_op(e, 0, false, MAP_1, 0xc6, 0, rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, rflags) + 1), false);
+	e_op(e, 0, false, MAP_1, 0xc6, 0, rm_cpu(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, rflags) + 1), false);
 	e8(e, byte);
 }
 
@@ -29,7 +29,7 @@ sti(struct tr *t, struct tr_insn *i)
 	struct emit *e = &t->e;
 
 	tr_flags_clobber(t, i);
-	e_op(e, 0, false, MAP_1, 0x80, ALU_cmp, rm_gs(NOREG, offsetof(struct cpu, irq_window)), false);
+	e_op(e, 0, false, MAP_1, 0x80, ALU_cmp, rm_cpu(NOREG, offsetof(struct cpu, irq_window)), false);
 	e8(e, 0);
 	tr_cold(t, COLD_light, e_jcc(e, CC_ne, NULL));
 	set_if(e, IF_BYTE);
@@ -93,7 +93,7 @@ pushf(struct tr *t, struct tr_insn *i)
 static void
 segment_selector(struct tr *t, struct tr_insn *i)
 {
-	struct rm sel = rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, seg) +
+	struct rm sel = rm_cpu(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, seg) +
 		i->in.op[1].reg * sizeof(struct segreg)), rm;
 	int to = i->in.op[0].reg, host = tr_homed(to) ? S0 : tr_host(to);
 	bool word = i->in.op[0].size == 2;
@@ -167,10 +167,10 @@ access_flag(struct tr *t, struct tr_insn *i)
 		tr_interp(t, i);
 		return;
 	}
-	e_op(e, 0, false, MAP_1, 0xc6, 0, rm_gs(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, rflags) + 2), false);
+	e_op(e, 0, false, MAP_1, 0xc6, 0, rm_cpu(NOREG, offsetof(struct cpu, r) + offsetof(union regfile, rflags) + 2), false);
 	e8(e, set ? AC_BYTE : 0);
 	if (mode != t->mode) {
-		e_op(e, 0, false, MAP_1, 0xc6, 0, rm_gs(NOREG, offsetof(struct cpu, tlb_view)), false);
+		e_op(e, 0, false, MAP_1, 0xc6, 0, rm_cpu(NOREG, offsetof(struct cpu, tlb_view)), false);
 		e8(e, view);
 		e_op(e, 0, true, MAP_1, 0xc7, 0, rm_abs(bt_abs(&t->bt->now)), false);
 		e32(e, (uint32_t)bt_abs(ctx));

@@ -169,4 +169,4 @@ static inline uint64_t tr_target(const struct tr *t, const struct tr_insn *i)
 	{ return tr_wrap(t, tr_next(t, i) + i->in.imm); }
 static inline bool tr_homed(int guest) { return guest >= HOMED_FIRST && guest <= HOMED_LAST; }
 static inline int tr_host(int guest) { return guest == RSP ? GSP : guest; }
-static inline struct rm tr_home(int guest) { return rm_gs(NOREG, (size_t)guest * 8); }
+static inline struct rm tr_home(int guest) { return rm_cpu(NOREG, (size_t)guest * 8); }

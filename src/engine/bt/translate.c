@@ -20,7 +20,7 @@ entries(struct tr *t)
 	e32(e, t->b->page);
 	c = tr_cold(t, COLD_land, e_jcc(e, CC_ne, NULL));
 	c->addr = t->b->rip;
-	e_op(e, 0, false, MAP_1, 0x83, ALU_cmp, rm_gs(NOREG, offsetof(struct cpu, attention)), false);
+	e_op(e, 0, false, MAP_1, 0x83, ALU_cmp, rm_cpu(NOREG, offsetof(struct cpu, attention)), false);
 	e8(e, 0);
 	c->back = e_jcc(e, CC_ne, NULL);	/* the same for both */
 	t->b->saved = (uint32_t)(e->p - t->bt->code.rw);
@@ -78,7 +78,7 @@ static void check_second_page(struct tr *t, struct tr_insn *i);
 static void
 count(struct tr *t)
 {
-	struct rm retired = rm_gs(NOREG, offsetof(struct cpu, retired));
+	struct rm retired = rm_cpu(NOREG, offsetof(struct cpu, retired));
 
 	e_load(&t->e, S0, retired);
 	e_lea(&t->e, true, S0, rm_at(S0, 1));
@@ -173,7 +173,7 @@ one(struct tr *t, struct tr_insn *i)
 	case TK_bits:
 		tr_bits(t, i);
 		break;
-	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc: case TK_pushf: case TK_segsel: case TK_base: case TK_acflag: case TK_cr2: case TK_syscall: case TK_sysret:
+	case TK_swapgs: case TK_cli: case TK_sti: case TK_rdtsc: case TK_pushf: case TK_segsel: case TK_base: case TK_acflag: case TK_cr2: case TK_cpuid: case TK_syscall: case TK_sysret:
 		tr_system(t, i);
 		break;
 	default:
@@ -244,7 +244,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
 	t->narrow = narrow;
 	t->held = 0;
 	t->fpu_checked = 0;
-	t->e = (struct emit){ .p = bt->free, .to_rx = bt->code.rx - bt->code.rw };
+	t->e = (struct emit){ .p = bt->free, .to_rx = bt->code.rx - bt->code.rw, .cpu = bt_abs(bt->c) };
 	tr_hold(bt, pg);
 	t->bytes = mem_get(bt->c->mem, pg->gpa, PAGE_SIZE);
 	if (t->bytes == NULL)

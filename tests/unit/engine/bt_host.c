@@ -9,6 +9,7 @@
 #include "cpu/access.h"
 #include "cpu/cpuid.h"
 #include "engine/engine.h"
+#include "host/low.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -365,9 +366,8 @@ open_guest(void)
 	char err[128], lost[256];
 
 	ram = mem_open(RAM);
-	c = aligned_alloc(64, (sizeof(*c) + 63) & ~63ul);
-	memset(c, 0, sizeof(*c));
-	if (cpu_model_make(&model, "regent-v1", true, err, sizeof(err), lost, sizeof(lost)) != 0 ||
+	c = low_map(sizeof(*c));
+	if (c == NULL || cpu_model_make(&model, "regent-v1", true, err, sizeof(err), lost, sizeof(lost)) != 0 ||
 	    cpu_open(c, ram, &model, 0) != 0)
 		return false;
 	c->ops = &ops;
