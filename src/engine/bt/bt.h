@@ -240,7 +240,7 @@ struct bt_state {
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
 	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS],
-		*gate_stack_group[TLB_VIEWS], *gate_miss[TLB_VIEWS][2], *gate_miss_const,
+		*gate_stack_group[TLB_VIEWS], *gate_miss[TLB_VIEWS][2], *gate_miss_based[TLB_VIEWS][2], *gate_miss_const,
 		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_return, *gate_return_base, *gate_lookup, *gate_cross[CROSS__COUNT];
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */
@@ -396,6 +396,7 @@ uint64_t bt_fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t
 enum { FILL_SIZE = 0xfff, FILL_write = 1 << 12, FILL_stack = 1 << 13, FILL_fault = 1 << 14 /* deliver a page fault at once */,
 	FILL_split = 1 << 15 /* can go on with bt->split */, FILL_narrow = 1 << 16 /* can go on without this check */,
 	FILL_near = 1 << 17 /* bt->site failed */,
-	FILL_range = 1 << 18 /* and has a range */ };
+	FILL_range = 1 << 18 /* and has a range */,
+	FILL_based = 1 << 19 /* goes on behind the check, with the delta in S1 */ };
 /* Behind the call of a gate stands TEST EAX with what for, or the address of the site: read by the gate, and run when it returns. */
 enum { BT_INFO = 0xa9, BT_INFO_LEN = 5 };

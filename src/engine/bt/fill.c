@@ -44,6 +44,7 @@ fill(struct bt_state *bt, uint64_t lin, uint32_t info, const uint8_t *pc)
 			tlb->stack = *e;
 		if (info & FILL_range)
 			bt_range_widen(bt, bt->site, page, e);
+		bt->split.delta = e->delta;	/* for FILL_based */
 		return FILLED;
 	}
 	if ((info & FILL_stack) && crosses && reached && bt->stack_left < 0 && bt_stack_widen(bt, page))

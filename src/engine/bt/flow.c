@@ -385,7 +385,7 @@ miss_gate(const struct tr *t, const struct cold *c)
 
 	switch (c->kind) {
 	case COLD_tlb:
-		return bt->gate_miss[view][(c->info & FILL_write) != 0];
+		return (c->splits == SPLIT_based ? bt->gate_miss_based : bt->gate_miss)[view][(c->info & FILL_write) != 0];
 	case COLD_tlb_const:
 		return bt->gate_miss_const;
 	default:
@@ -408,7 +408,7 @@ cold_tlb(struct tr *t, struct cold *c)
 {
 	struct emit *e = &t->e;
 
-	uint32_t split = c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : 0;
+	uint32_t split = c->splits == SPLIT_read || c->splits == SPLIT_store ? FILL_split : c->splits == SPLIT_based ? FILL_based : 0;
 	uint32_t info = c->info | split;
 
 	tr_side_row(t, c->insn, c->fl == FL_saved);
@@ -423,8 +423,8 @@ cold_tlb(struct tr *t, struct cold *c)
 	}
 	e8(e, BT_INFO);
 	e32(e, info);
-	if (c->splits == SPLIT_no)
-		e_jmp_near(e, c->back);
+	if (c->splits == SPLIT_no || c->splits == SPLIT_based)
+		e_jmp_near(e, c->splits == SPLIT_no ? c->back : c->resume);
 	else
 		e_jmp(e, c->back);
 	if (c->splits == SPLIT_narrow)

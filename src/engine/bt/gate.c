@@ -122,7 +122,7 @@ call_c(struct bt_state *bt, struct emit *e, const void *fn)
 	e_load(e, RSP, rm_abs(bt_abs(&bt->rsp)));
 }
 
-/* Called from a failed TLB check: S0 the address, S1 what for. Returns to try again, or leaves. */
+/* Called from a failed TLB check: S0 the address, S1 what for. Returns to try again, or with the delta in S1, or leaves. */
 static void
 emit_tlb(struct bt_state *bt, struct emit *e)
 {
@@ -139,6 +139,7 @@ emit_tlb(struct bt_state *bt, struct emit *e)
 	e_op(e, 0, false, MAP_1, 0x85, RAX, rm_reg(RAX), false);	/* test eax, eax */
 	fails = e_jcc(e, CC_ne, NULL);
 	guest_reload(e);
+	e_load(e, S1, rm_abs(bt_abs(&bt->split.delta)));
 	e8(e, 0xc3);
 	e_patch(fails, e->p);
 	e_alu_imm(e, false, ALU_cmp, rm_reg(RAX), FILLED_split);
@@ -191,16 +192,46 @@ emit_info(struct emit *e)
 	e_load32(e, S1, rm_at(S1, 1));
 }
 
-/* Called from a failed check by the table: S0 the address with the tag of entry S1 in it. */
+/* S0 an address, S1 what for. Return with the delta of its page in S1 when the table has it and the access ends there. */
 static void
-emit_miss(struct bt_state *bt, struct emit *e, unsigned view, bool write)
+emit_other_page(struct bt_state *bt, struct emit *e, size_t table)
+{
+	uint8_t *crossing, *missing;
+
+	push_pop(e, 0x50, RAX);
+	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
+	e_op(e, 0, false, MAP_1, 0x8b, RAX, rm_reg(S1), false);
+	e_alu_imm(e, false, ALU_and, rm_reg(RAX), FILL_SIZE);
+	e_lea(e, true, RAX, rm_sum(S0, RAX, 0, -1));
+	e_alu(e, true, ALU_xor, RAX, rm_reg(S0));
+	e_alu_imm(e, true, ALU_and, rm_reg(RAX), -PAGE_SIZE);
+	crossing = e_jcc(e, CC_ne, NULL);
+	e_rorx32(e, RAX, S0, TLB_INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(RAX), TLB_INDEX_MASK);
+	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
+	e_alu(e, true, ALU_cmp, S0, rm_cpu(RAX, table));
+	missing = e_jcc(e, CC_ne, NULL);
+	e_load(e, S1, rm_cpu(RAX, table + offsetof(struct tlb_entry, delta)));
+	push_pop(e, 0x58, RAX);
+	e8(e, 0xc3);
+	e_patch(crossing, e->p);
+	e_patch(missing, e->p);
+	push_pop(e, 0x58, RAX);
+	e_load(e, S0, rm_abs(bt_abs(&bt->tmp)));
+}
+
+/* Called from a failed check by the table: S0 the address with the tag of entry S1 in it. `based`: maybe not of its page. */
+static void
+emit_miss(struct bt_state *bt, struct emit *e, unsigned view, bool write, bool based)
 {
 	size_t table = offsetof(struct cpu, tlb) + view * sizeof(struct tlb) +
 		(write ? offsetof(struct tlb, write) : offsetof(struct tlb, read));
 
-	bt->gate_miss[view][write] = here(e);
+	(based ? bt->gate_miss_based : bt->gate_miss)[view][write] = here(e);
 	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	emit_info(e);
+	if (based)
+		emit_other_page(bt, e, table);
 	e_jmp(e, bt->gate_tlb - e->to_rx);
 }
 
@@ -356,8 +387,8 @@ bt_gates_emit(struct bt_state *bt)
 	emit_info(&e);
 	e_jmp(&e, bt->gate_tlb - e.to_rx);
 	for (view = 0; view < TLB_VIEWS; view++) {
-		emit_miss(bt, &e, view, false);
-		emit_miss(bt, &e, view, true);
+		for (unsigned k = 0; k < 4; k++)
+			emit_miss(bt, &e, view, k & 1, k & 2);
 		emit_stack(bt, &e, view, false, false, bt->gate_tlb - e.to_rx);
 		emit_stack(bt, &e, view, true, false, bt->gate_tlb - e.to_rx);
 		emit_stack(bt, &e, view, false, true, bt->gate_tlb - e.to_rx);

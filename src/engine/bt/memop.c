@@ -211,6 +211,16 @@ entry_of(const struct cold *c, size_t at)
 	return rm_cpu(c->kind == COLD_tlb ? S1 : NOREG, c->tag + at);
 }
 
+/* The entry of the page of i's base register will do, most of the time: one step less to wait for. */
+static bool
+is_based(const struct tr *t, const struct tr_insn *i)
+{
+	const struct insn *in = &i->in;
+
+	return in->base < INSN_RIP && !tr_homed(in->base) && in->index == INSN_NOREG && in->disp == (int8_t)in->disp &&
+		in->seg != SEG_fs && in->seg != SEG_gs && in->asize == 8 && !tr_crosses(t, i);
+}
+
 /* S0 is an address: in a page that may be touched? Leaves how far in it is. */
 static struct cold *
 check(struct tr *t, const struct tr_insn *i, unsigned size, bool write)
@@ -219,15 +229,12 @@ check(struct tr *t, const struct tr_insn *i, unsigned size, bool write)
 	struct bt_site *s = tr_range_site(t, i, size, write, info);
 	size_t entry = s != NULL ? s->entry : tlb_at(t, write);
 	const struct insn *in = &i->in;
+	bool based = is_based(t, i);
 	struct emit *e = &t->e;
 	struct cold *c;
 
 	if (s == NULL) {
-		if (in->index == INSN_NOREG && in->disp == 0 && in->seg != SEG_fs && in->seg != SEG_gs && in->asize == 8 &&
-		    in->base < INSN_RIP && !tr_homed(in->base))
-			e_rorx32(e, S1, tr_host(in->base), INDEX_SHIFT);	/* one step less to wait for */
-		else
-			e_rorx32(e, S1, S0, INDEX_SHIFT);
+		e_rorx32(e, S1, based ? tr_host(in->base) : S0, INDEX_SHIFT);
 		e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
 	}
 	if (s == NULL) {
@@ -241,6 +248,7 @@ check(struct tr *t, const struct tr_insn *i, unsigned size, bool write)
 	c->tag = entry;
 	c->info = info;
 	c->site = s;
+	c->splits = s == NULL && based ? SPLIT_based : SPLIT_no;
 	return c;
 }
 
@@ -284,7 +292,8 @@ tr_mem(struct tr *t, struct tr_insn *i, unsigned size, bool write, bool single)
 		tr_address(t, in, tr_next(t, i), S0);
 	c = check(t, i, size, write);
 	c->back = retry;
-	c->splits = !write && tr_crosses(t, i) ? SPLIT_read : SPLIT_no;
+	if (!write && tr_crosses(t, i))
+		c->splits = SPLIT_read;
 	t->site = c;
 	if (homed || seg || in->asize != 8 || is_const(t, in)) {
 		e_alu(e, true, c->kind == COLD_tlb ? ALU_xor : ALU_add, S0, entry_of(c, 0));

@@ -38,7 +38,7 @@ struct tr_insn {
 /* Code to be written behind the block's body. */
 enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_near, COLD_range, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
 	COLD_light, COLD_cross, COLD_call };
-enum cold_split { SPLIT_no, SPLIT_read, SPLIT_store, SPLIT_narrow };
+enum cold_split { SPLIT_no, SPLIT_read, SPLIT_store, SPLIT_narrow, SPLIT_based /* the entry was that of the base register */ };
 struct cold {
 	uint8_t kind, fl;		/* enum cold_kind, enum tr_flags there */
 	uint8_t splits, end_fl;		/* enum cold_split; flags at `end` */
