@@ -9,6 +9,7 @@
 #include "cpu/access.h"
 #include "cpu/cpuid.h"
 #include "engine/engine.h"
+#include "host/low.h"
 #include <stdlib.h>
 
 enum { KERNEL_LIN = 0x30000000, GDT_AT = 0, IDT_AT = 0x1000, TSS_AT = 0x2000, STACK_AT = 0x3000, HANDLERS_AT = 0x4000,
@@ -129,12 +130,11 @@ static bool
 guest_open(const char *engine)
 {
 	char err[160], lost[512];
-	struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
+	struct cpu *c = low_map(sizeof(*c));
 
 	gst.mem = mem_open(GUEST_RAM);
 	if (c == NULL || gst.mem == NULL)
 		return false;
-	memset(c, 0, sizeof(*c));
 	gst.c = c;
 	gst.whole = strcmp(engine, "interp") != 0;
 	gst.engine = strcmp(engine, "bt") == 0 ? &bt_engine : &interp_engine;

@@ -301,6 +301,40 @@ a_kick_needs_no_flag(void)
 	kick(0);
 }
 
+/* And so it is with whatever else goes round without end. */
+static void
+a_kick_ends_every_loop(void)
+{
+	static const struct { const char *what, *code; size_t bytes; } loops[] = {
+#define LOOP(what, code) { what, code, sizeof(code) - 1 }
+		LOOP("jz on a zero that stays", "\x31\xc0\x85\xc0\x74\xfc"),
+		LOOP("jmp rax", "\x48\x8d\x05\x00\x00\x00\x00\xff\xe0"),
+		LOOP("loop", "\x48\xff\xc1\xe2\xfb"),
+		LOOP("jrcxz", "\x31\xc9\xe3\xfc"),
+		LOOP("a call back: mov rsp, rbx; call", "\x48\x89\xdc\xe8\xf8\xff\xff\xff"),
+		LOOP("a call on, and back: call; mov rsp, rbx; call", "\x48\x89\xdc\xe8\x01\x00\x00\x00\xf4\x48\x89\xdc\xe8\xef\xff\xff\xff"),
+		LOOP("call rax", "\x48\x8d\x05\x00\x00\x00\x00\x48\x89\xdc\xff\xd0"),
+		LOOP("a return to itself: mov rsp, rbx; push rax; ret", "\x48\x8d\x05\x00\x00\x00\x00\x48\x89\xdc\x50\xc3"),
+		LOOP("a call and its return: call; jmp; ret", "\xe8\x02\x00\x00\x00\xeb\xf9\xc3"),
+#undef LOOP
+	};
+	pthread_t t;
+
+	if (on_bochs())
+		SKIP(DEAF);
+	for (unsigned i = 0; i < sizeof(loops) / sizeof(*loops); i++) {
+		struct rig *g = rig_open(engine, RIG_long);
+
+		printf("# %s\n", loops[i].what);
+		rig_code(g, loops[i].code, loops[i].bytes);
+		g->cpu.r.rbx = RIG_STACK;
+		CHECK_EQ(pthread_create(&t, NULL, kick_later, g), 0);
+		CHECK_EQ(rig_run(g), EXIT_attend);
+		pthread_join(t, NULL);
+		rig_close(g);
+	}
+}
+
 /* ---- with a board ---- */
 
 /* Real mode with 4 GiB segments. Processor 0: INIT and SIPI to the other, by the APIC's page; wait for its
@@ -357,6 +391,7 @@ main(void)
 		HARD(debug_registers_break), CASE(keeps_msrs), HARD(judges_msrs_by_the_table), CASE(msrs_obey_the_policy),
 		CASE(goes_to_long_mode), CASE(goes_to_protected_mode), CASE(exits_immediately), CASE(a_kick_ends_the_run),
 		CASE(a_kick_needs_no_flag),
+		CASE(a_kick_ends_every_loop),
 		CASE(starts_the_second_processor), CASE(starts_it_by_the_kernels_apics),
 	};
 

@@ -15,6 +15,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/segments.h"
 #include "engine/engine.h"
+#include "host/low.h"
 #include <stdlib.h>
 
 enum rig_mode { RIG_long, RIG_prot32, RIG_real };
@@ -137,13 +138,23 @@ static uint64_t rig_code_cache;		/* bytes for translations, of rigs opened from 
 
 static const struct cpu_ops rig_ops = { .io = rig_io, .tsc = rig_tsc };
 
+/* Where the translator has 32-bit addresses for it. */
+static inline struct rig *
+rig_room(void)
+{
+	struct rig *g = low_map(sizeof(*g));
+
+	if (g == NULL)
+		abort();
+	return g;
+}
+
 /* Another processor in the memory of g. */
 static inline struct rig *
 rig_open_second(struct rig *first, const struct engine *engine, enum rig_mode mode)
 {
-	struct rig *g = aligned_alloc(64, (sizeof(*g) + 63) & ~(size_t)63);
+	struct rig *g = rig_room();
 
-	memset(g, 0, sizeof(*g));
 	g->model = first->model;
 	g->mem = first->mem;
 	g->engine = engine;
@@ -162,17 +173,15 @@ rig_close_second(struct rig *g)
 {
 	g->engine->close(&g->cpu);
 	cpu_close(&g->cpu);
-	free(g);
+	low_unmap(g, sizeof(*g));
 }
 
 static inline struct rig *
 rig_open(const struct engine *engine, enum rig_mode mode)
 {
-	struct rig *g = aligned_alloc(64, (sizeof(*g) + 63) & ~(size_t)63);
-
+	struct rig *g = rig_room();
 	char lost[2048] = "";
 
-	memset(g, 0, sizeof(*g));
 	memset(g->model.features, 0xff, sizeof(g->model.features));
 	g->model.cpus = 1;
 	g->model.phys_bits = 40;
@@ -199,7 +208,7 @@ rig_close(struct rig *g)
 	g->engine->close(&g->cpu);
 	cpu_close(&g->cpu);
 	mem_close(g->mem);
-	free(g);
+	low_unmap(g, sizeof(*g));
 }
 
 /* One call of the engine, with the registers taken there and back as the vCPU loop does; its exit kind. */

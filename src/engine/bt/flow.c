@@ -133,15 +133,16 @@ tr_exit_later(struct tr *t, uint8_t *from, unsigned kind, uint64_t target)
 	c->addr = target;
 }
 
-/* Go to target, which is not in this block, by e_jmp or e_call. */
+/* Go to target, which is not in this block, by e_jmp or e_call. A call back looks at events, which no jump before it does. */
 void
 tr_exit_by(struct tr *t, struct tr_insn *i, uint64_t target, uint8_t *(*by)(struct emit *, const uint8_t *))
 {
+	bool land = !same_page(t, target) || (i->kind == TK_call && target <= tr_rip(t, i));
 	unsigned kind;
 
-	if (!same_page(t, target) && t->fl == FL_native && i->live_out != 0)
+	if (land && t->fl == FL_native && i->live_out != 0)
 		tr_flags_save(t, S0);
-	kind = !same_page(t, target) ? BX_link_land : t->fl == FL_native ? BX_link : BX_link_saved;
+	kind = land ? BX_link_land : t->fl == FL_native ? BX_link : BX_link_saved;
 	tr_exit_later(t, by(&t->e, NULL), kind, target);
 }
 
