@@ -65,9 +65,9 @@ bt_page_at(struct bt_state *bt, uint64_t rip)
 	return pg;
 }
 
-/* The translation of the code at rip; NULL: interpret one instruction. */
+/* The translation of the code at rip, made with an entry for others than its page when `land`; NULL: interpret one instruction. */
 static struct bt_block *
-block_at(struct bt_state *bt, uint64_t rip, bool narrow)
+block_at(struct bt_state *bt, uint64_t rip, bool narrow, bool land)
 {
 	struct bt_page *pg = bt_page_at(bt, rip);
 	struct bt_block *b;
@@ -78,10 +78,10 @@ block_at(struct bt_state *bt, uint64_t rip, bool narrow)
 	if (b != NULL)
 		return b;
 	bt_fpu_unload(bt);
-	b = bt_translate(bt, pg, rip, narrow);
+	b = bt_translate(bt, pg, rip, narrow, land);
 	if (b == BT_FULL) {
 		bt_chunk_next(bt);
-		b = bt_translate(bt, pg, rip, narrow);
+		b = bt_translate(bt, pg, rip, narrow, land);
 	}
 	return b == BT_FULL ? NULL : b;
 }
@@ -208,6 +208,7 @@ static bool
 left(struct bt_state *bt, uint32_t why)
 {
 	struct bt_exit *x = &bt->exits[why];
+	bool land = x->kind == BX_link_land;
 	struct bt_block *b;
 
 	if (why == LEFT_indirect) {
@@ -237,10 +238,10 @@ left(struct bt_state *bt, uint32_t why)
 		uint64_t dropped = bt->stats.flushes + bt->stats.evicted;
 
 		bt->stats.unlinked++;
-		b = block_at(bt, x->target, x->narrow);
+		b = block_at(bt, x->target, x->narrow, land);
 		if (b != NULL && dropped == bt->stats.flushes + bt->stats.evicted && linkable(bt, x, b)) {
 			bt_link(bt, x, b);
-			bt->next = bt_rx(bt, x->kind == BX_link_land ? b->land : b->saved);
+			bt->next = bt_rx(bt, land && b->land != 0 ? b->land : b->saved);
 		}
 	}
 	return false;
@@ -276,10 +277,10 @@ entry_at(struct bt_state *bt, uint64_t rip, bool known_bad, bool shadow)
 		return next;
 	if (t->rip == rip && t->code != NULL && !known_bad && !shadow && !narrow)
 		return t->code;
-	b = block_at(bt, rip, narrow);
+	b = block_at(bt, rip, narrow, !narrow);
 	if (b == NULL)
 		return NULL;
-	if (narrow)
+	if (narrow || bt_land(bt, b) == 0)
 		return bt_rx(bt, b->saved);
 	*t = (struct bt_target){ rip, bt_rx(bt, b->land) };
 	return bt_rx(bt, shadow ? b->saved : b->land);	/* behind STI no look at events first */

@@ -77,12 +77,17 @@ struct bt_page {
 struct bt_block {
 	uint64_t rip;
 	uint32_t page;			/* id */
-	uint32_t land, saved, native, end;	/* entries, offsets into the code */
+	uint32_t begin, end;		/* offsets into the code, as are the entries */
+	uint32_t land, saved, native;	/* land: 0 when nobody needed it yet */
+	uint32_t front;			/* index + 1: of a block that is no more than this one's `land`; there, of this one */
 	uint32_t side;			/* first row of the side table */
 	uint32_t incoming;		/* an exit that jumps here */
-	uint16_t insns, rows;
-	bool dead, narrow;		/* narrow: without checks in common (share.c) */
+	uint16_t rows;
+	uint8_t insns;
+	bool dead : 1, narrow : 1;	/* narrow: without checks in common (share.c) */
+	bool is_front : 1;
 };
+static_assert(sizeof(struct bt_block) == 48, "there are many");
 
 /* A place where translated code leaves its block for a known address. */
 enum bt_exit_kind { BX_link, BX_link_saved, BX_link_land, BX_interp, BX_light, BX_poll,
@@ -275,7 +280,7 @@ struct bt_state {
 enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
 
 /* What of each is full when the code is, going by what gcc's own text needs. */
-enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 6 << 14, EXITS_MAX = 19 << 14, SIDE_MAX = 19 << 16, LIGHT_MAX = 1 << 14,
+enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 6 << 14, EXITS_MAX = 21 << 14, SIDE_MAX = 20 << 16, LIGHT_MAX = 1 << 13,
 	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 7 << 14, BT_CODE_SIZE = 30 << 20, BLOCK_ROOM = 32 << 10 };
 static_assert(BT_CODE_SIZE + PAGES_MAX * sizeof(struct bt_page) + BLOCKS_MAX * (sizeof(struct bt_block) + 4) +
 	EXITS_MAX * (sizeof(struct bt_exit) + 4) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * sizeof(struct bt_place) + BT_FORMS * sizeof(struct bt_form) +
@@ -307,6 +312,7 @@ void bt_cross_note(struct bt_state *bt, struct bt_page *second, const struct bt_
 struct bt_block *bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool narrow);
 void bt_block_forget(struct bt_state *bt, struct bt_block *b);	/* it is not found, nor linked to, any more */
 void bt_block_add(struct bt_state *bt, struct bt_block *b);
+void bt_block_lies(struct bt_state *bt, const struct bt_block *b);	/* to be found by what it has of the code area */
 struct bt_block *bt_block_at(struct bt_state *bt, const uint8_t *pc);	/* which contains host address pc */
 bool bt_side_find(struct bt_state *bt, const uint8_t *pc, uint64_t *rip, bool *saved);
 void bt_link(struct bt_state *bt, struct bt_exit *x, struct bt_block *to);
@@ -323,7 +329,8 @@ unsigned bt_chunk_of(const struct bt_state *bt, uint32_t block);
 struct bt_fill_level bt_chunk_begin(const struct bt_state *bt, unsigned n), bt_chunk_end(const struct bt_state *bt, unsigned n);
 /* translate.c: NULL when the first instruction must be interpreted, BT_FULL when there is no room */
 #define BT_FULL ((struct bt_block *)(uintptr_t)1)
-struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow);
+struct bt_block *bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow, bool land);
+uint32_t bt_land(struct bt_state *bt, struct bt_block *b);	/* its entry `land`, made when it has none; 0: no room */
 /* fpu.c */
 void bt_fpu_load(struct bt_state *bt, unsigned live);
 void bt_fpu_look(struct bt_state *bt);				/* cpu->fpu is current, whatever is live */

@@ -296,6 +296,15 @@ place_free(struct bt_state *bt, const struct bt_block *b)
 }
 
 void
+bt_block_lies(struct bt_state *bt, const struct bt_block *b)
+{
+	uint32_t *in = &bt->block_in[b->begin / PAGE_SIZE];
+
+	if (*in == 0)
+		*in = (uint32_t)(b - bt->blocks) + 1;
+}
+
+void
 bt_block_add(struct bt_state *bt, struct bt_block *b)
 {
 	struct bt_page *pg = &bt->pages[b->page - 1];
@@ -305,8 +314,7 @@ bt_block_add(struct bt_state *bt, struct bt_block *b)
 	bt->block_next[i] = pg->blocks;
 	pg->blocks = i + 1;
 	pg->begins |= begins_bit(b->rip);
-	if (bt->block_in[b->land / PAGE_SIZE] == 0)
-		bt->block_in[b->land / PAGE_SIZE] = i + 1;
+	bt_block_lies(bt, b);
 	bt->stats.blocks++;
 	bt->stats.insns += b->insns;
 }
@@ -321,19 +329,19 @@ bt_block_at(struct bt_state *bt, const uint8_t *pc)
 	if (pc < bt->code.rx || pc >= bt->code.rx + bt->code.size)
 		return NULL;
 	off = (uint32_t)(pc - bt->code.rx);
-	for (p = off / PAGE_SIZE; p > 0 && (bt->block_in[p] == 0 || bt->blocks[bt->block_in[p] - 1].land > off); p--)
+	for (p = off / PAGE_SIZE; p > 0 && (bt->block_in[p] == 0 || bt->blocks[bt->block_in[p] - 1].begin > off); p--)
 		;
 	lo = bt->block_in[p] == 0 ? 0 : bt->block_in[p] - 1;
 	hi = bt_chunk_end(bt, bt_chunk_of(bt, lo)).blocks;
 	hi = hi - lo > IN_PAGE ? lo + IN_PAGE : hi;
 	while (hi - lo > 1) {
 		mid = lo + (hi - lo) / 2;
-		if (bt->blocks[mid].land <= off)
+		if (bt->blocks[mid].begin <= off)
 			lo = mid;
 		else
 			hi = mid;
 	}
-	if (bt->block_in[p] == 0 || off < bt->blocks[lo].land || off >= bt->blocks[lo].end)
+	if (bt->block_in[p] == 0 || off < bt->blocks[lo].begin || off >= bt->blocks[lo].end)
 		return NULL;
 	return &bt->blocks[lo];
 }
@@ -341,10 +349,15 @@ bt_block_at(struct bt_state *bt, const uint8_t *pc)
 void
 bt_link(struct bt_state *bt, struct bt_exit *x, struct bt_block *to)
 {
-	uint32_t entry = x->kind == BX_link ? to->native : x->kind == BX_link_saved ? to->saved : to->land;
+	uint32_t entry;
 
 	if (x->patch == 0 || x->to != 0 || (bt->now->mode & BM_counted))
 		return;
+	entry = x->kind == BX_link ? to->native : x->kind == BX_link_saved ? to->saved : bt_land(bt, to);
+	if (entry == 0)
+		return;
+	if (x->kind == BX_link_land && to->front != 0)
+		to = &bt->blocks[to->front - 1];
 	e_patch(bt_rw(bt, x->patch), bt_rw(bt, entry));
 	x->to = (uint32_t)(to - bt->blocks) + 1;
 	bt->exit_next[x - bt->exits] = to->incoming;
@@ -377,9 +390,14 @@ bt_block_forget(struct bt_state *bt, struct bt_block *b)
 
 	if (b->dead)
 		return;
-	place_free(bt, b);
+	if (b->is_front)
+		bt->blocks[b->front - 1].front = bt->blocks[b->front - 1].land = 0;
+	else
+		place_free(bt, b);
+	if (b->front != 0 && !b->is_front)
+		bt_block_forget(bt, &bt->blocks[b->front - 1]);
 	unlink_incoming(bt, b);
-	if (t->code == bt_rx(bt, b->land))
+	if (b->land != 0 && t->code == bt_rx(bt, b->land))
 		*t = (struct bt_target){ .rip = b->rip ^ 1 };	/* never looked for here */
 	b->dead = true;
 	bt->stats.dropped++;
@@ -456,7 +474,7 @@ bt_side_find(struct bt_state *bt, const uint8_t *pc, uint64_t *rip, bool *saved)
 	if (b == NULL || b->rows == 0)
 		return false;
 	row = bt->side + b->side;
-	off = (uint32_t)(pc - bt->code.rx) - b->land;
+	off = (uint32_t)(pc - bt->code.rx) - b->begin;
 	for (hi = b->rows; hi - lo > 1; ) {
 		mid = lo + (hi - lo) / 2;
 		if (row[mid] >> SIDE_HOST_SHIFT <= off)

@@ -372,7 +372,7 @@ tr_branch(struct tr *t, struct tr_insn *i)
 void
 tr_side_row(struct tr *t, uint16_t insn, bool saved)
 {
-	t->bt->side[t->bt->nside++] = (offset(t, t->e.p) - t->b->land) << SIDE_HOST_SHIFT | (saved ? SIDE_SAVED : 0) |
+	t->bt->side[t->bt->nside++] = (offset(t, t->e.p) - t->b->begin) << SIDE_HOST_SHIFT | (saved ? SIDE_SAVED : 0) |
 		t->i[insn].off;
 	t->b->rows++;
 }

@@ -41,7 +41,7 @@ show_guest(FILE *f, const struct tr *t, const struct tr_insn *i)
 static void
 show_host(FILE *f, const struct tr *t, const uint8_t *at, const uint8_t *end)
 {
-	const uint8_t *land = bt_rw(t->bt, t->b->land);
+	const uint8_t *begin = bt_rw(t->bt, t->b->begin);
 	char text[TEXT_MAX];
 	unsigned n;
 
@@ -49,7 +49,7 @@ show_host(FILE *f, const struct tr *t, const uint8_t *at, const uint8_t *end)
 		n = insn_text(at, (size_t)(end - at), ISA_64, (uint64_t)(uintptr_t)(at + t->e.to_rx), text, sizeof(text));
 		if (n == 0)
 			n = 1;
-		fprintf(f, "    +%#-6x ", (unsigned)(at - land));
+		fprintf(f, "    +%#-6x ", (unsigned)(at - begin));
 		show_bytes(f, at, n);
 		fprintf(f, "%s\n", text);
 	}
@@ -71,17 +71,17 @@ static void
 show_block(FILE *f, const struct tr *t)
 {
 	const struct bt_block *b = t->b;
-	const uint8_t *land = bt_rw(t->bt, b->land);
+	const uint8_t *begin = bt_rw(t->bt, b->begin);
 	unsigned k;
 
 	flockfile(f);
 	fprintf(f, "block %#llx cpu %u %s %s-bit, mode %#x, page %#llx: %u instructions, %u + %u bytes at %p\n",
 		(unsigned long long)b->rip, t->c->index, t->mode & BM_user ? "user" : "kernel",
 		t->mode & BM_code32 ? "32" : "64", t->mode, (unsigned long long)t->pg->gpa, t->n,
-		(unsigned)(t->body_end - land), b->end - (unsigned)(t->body_end - t->bt->code.rw),
-		(const void *)bt_rx(t->bt, b->land));
-	fprintf(f, "  entries: land, saved +%#x, native +%#x\n", b->saved - b->land, b->native - b->land);
-	show_host(f, t, land, t->i[0].host);
+		(unsigned)(t->body_end - begin), b->end - (unsigned)(t->body_end - t->bt->code.rw),
+		(const void *)bt_rx(t->bt, b->begin));
+	fprintf(f, "  entries: %ssaved +%#x, native +%#x\n", b->land != 0 ? "land, " : "", b->saved - b->begin, b->native - b->begin);
+	show_host(f, t, begin, t->i[0].host);
 	for (k = 0; k < t->n; k++) {
 		show_guest(f, t, &t->i[k]);
 		show_host(f, t, t->i[k].host, k + 1 < t->n ? t->i[k + 1].host : t->body_end);
@@ -100,7 +100,7 @@ tr_show(const struct tr *t)
 	const struct bt_block *b = t->b;
 
 	if (l->perf != NULL)
-		code_log_name(l, bt_rx(t->bt, b->land), b->end - b->land, "guest_%s_%#llx", t->mode & BM_user ? "user" : "kernel",
+		code_log_name(l, bt_rx(t->bt, b->begin), b->end - b->begin, "guest_%s_%#llx", t->mode & BM_user ? "user" : "kernel",
 			(unsigned long long)b->rip);
 	if (l->trace != NULL)
 		show_block(l->trace, t);

@@ -4,25 +4,37 @@
 #include "engine/interp/interp.h"
 #include <assert.h>
 
-enum { ROOM_EXITS = TR_INSNS * 8, ROOM_LIGHT = TR_INSNS * 6, ROOM_SIDE = TR_INSNS * 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
+enum { ROOM_EXITS = TR_INSNS * 8, ROOM_LIGHT = TR_INSNS * 6, ROOM_SIDE = TR_INSNS * 8, LAND_ROOM = 64 /* bytes */, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
+
+/* Is the page of b mapped where it was, and does no event wait? Two jumps for when not, to be patched. */
+static void
+land_checks(struct emit *e, const uint32_t *slot, const struct bt_block *b, uint8_t *not[2])
+{
+	e_op(e, 0, false, MAP_1, 0x81, ALU_cmp, rm_abs(bt_abs(slot)), false);
+	e32(e, b->page);
+	not[0] = e_jcc(e, CC_ne, NULL);
+	e_op(e, 0, false, MAP_1, 0x83, ALU_cmp, rm_cpu(NOREG, offsetof(struct cpu, attention)), false);
+	e8(e, 0);
+	not[1] = e_jcc(e, CC_ne, NULL);
+}
 
 /* Three entries: from another page or anywhere (flags saved, mapping and attention checked), from
  * this page with flags saved, from this page with native flags. */
 static void
-entries(struct tr *t)
+entries(struct tr *t, bool land)
 {
-	uint32_t *slot = &t->bt->now->slot[bt_slot(t->b->rip)];
 	struct emit *e = &t->e;
+	uint8_t *not[2];
 	struct cold *c;
 
-	t->b->land = (uint32_t)(e->p - t->bt->code.rw);
-	e_op(e, 0, false, MAP_1, 0x81, ALU_cmp, rm_abs(bt_abs(slot)), false);
-	e32(e, t->b->page);
-	c = tr_cold(t, COLD_land, e_jcc(e, CC_ne, NULL));
-	c->addr = t->b->rip;
-	e_op(e, 0, false, MAP_1, 0x83, ALU_cmp, rm_cpu(NOREG, offsetof(struct cpu, attention)), false);
-	e8(e, 0);
-	c->back = e_jcc(e, CC_ne, NULL);	/* the same for both */
+	t->b->begin = (uint32_t)(e->p - t->bt->code.rw);
+	if (land) {
+		t->b->land = t->b->begin;
+		land_checks(e, &t->bt->now->slot[bt_slot(t->b->rip)], t->b, not);
+		c = tr_cold(t, COLD_land, not[0]);
+		c->back = not[1];
+		c->addr = t->b->rip;
+	}
 	t->b->saved = (uint32_t)(e->p - t->bt->code.rw);
 	if (t->i[0].live != 0)
 		tr_flags_restore(t, S0);
@@ -191,7 +203,7 @@ body(struct tr *t)
 		one(t, &t->i[k]);
 		for (; cold < t->ncold; cold++)
 			t->cold[cold].insn = (uint16_t)k;
-		bt->side[bt->nside++] = (uint32_t)(t->i[k].host - bt_rw(bt, t->b->land)) << SIDE_HOST_SHIFT |
+		bt->side[bt->nside++] = (uint32_t)(t->i[k].host - bt_rw(bt, t->b->begin)) << SIDE_HOST_SHIFT |
 			(t->fl == FL_saved ? SIDE_SAVED : 0) | t->i[k].off;
 		t->b->rows++;
 	}
@@ -225,8 +237,50 @@ check_second_page(struct tr *t, struct tr_insn *i)
 	c->info = i->cross;
 }
 
+/* b, the next block, is what was written with e. */
+static void
+written(struct bt_state *bt, struct bt_block *b, const struct emit *e)
+{
+	b->end = (uint32_t)(e->p - bt->code.rw);
+	bt->free = (uint8_t *)(((uintptr_t)e->p + 15) & ~(uintptr_t)15);
+	if (b->end >= bt->code.huge + CODE_HUGE / 4)
+		code_map_settle(&bt->code, b->end);
+	bt->nblocks++;
+}
+
+/* A block that only its page went to so far begins without the checks for others. Who comes from elsewhere then gets them as
+ * a block of their own in front of it, which goes when it goes. */
+uint32_t
+bt_land(struct bt_state *bt, struct bt_block *b)
+{
+	struct bt_block *f = &bt->blocks[bt->nblocks];
+	struct emit e = { .p = bt->free, .to_rx = bt->code.rx - bt->code.rw, .cpu = bt_abs(bt->c) };
+	struct bt_ctx *ctx;
+	uint8_t *not[2];
+
+	if (b->land != 0)
+		return b->land;
+	ctx = bt_ctx_for(bt, bt->pages[b->page - 1].mode);
+	if ((size_t)(bt->free - bt->code.rw) + LAND_ROOM > bt->limit.code || bt->nblocks == bt->limit.blocks || ctx == NULL)
+		return 0;
+	*f = (struct bt_block){ .rip = b->rip, .page = b->page, .side = bt->nside, .is_front = true,
+		.front = (uint32_t)(b - bt->blocks) + 1 };
+	f->begin = f->land = (uint32_t)(e.p - bt->code.rw);
+	land_checks(&e, &ctx->slot[bt_slot(b->rip)], b, not);
+	e_jmp(&e, bt_rw(bt, b->saved));
+	e_patch(not[0], e.p);
+	e_patch(not[1], e.p);
+	e_mov_imm(&e, S0, b->rip);
+	e_jmp(&e, bt->gate_indirect - e.to_rx);
+	written(bt, f, &e);
+	bt_block_lies(bt, f);
+	b->front = (uint32_t)(f - bt->blocks) + 1;
+	b->land = f->land;
+	return b->land;
+}
+
 struct bt_block *
-bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
+bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow, bool land)
 {
 	static __thread struct tr tr;
 	struct tr *t = &tr;
@@ -253,20 +307,16 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow)
 	if (t->n == 0)
 		return NULL;
 	t->b = &bt->blocks[bt->nblocks];
-	*t->b = (struct bt_block){ .rip = rip, .page = bt_page_id(bt, pg), .side = bt->nside, .insns = (uint16_t)t->n,
+	*t->b = (struct bt_block){ .rip = rip, .page = bt_page_id(bt, pg), .side = bt->nside, .insns = (uint8_t)t->n,
 		.narrow = narrow };
-	entries(t);
+	entries(t, land);
 	body(t);
 	t->body_end = t->e.p;
 	for (k = 0; k < t->nfix; k++)
 		e_patch(t->fix[k].at, t->i[t->fix[k].insn].host);
 	tr_cold_emit(t);
-	t->b->end = (uint32_t)(t->e.p - bt->code.rw);
-	assert(t->b->end - t->b->land <= BLOCK_ROOM && t->ncold <= sizeof(t->cold) / sizeof(*t->cold));
-	bt->free = (uint8_t *)(((uintptr_t)t->e.p + 15) & ~(uintptr_t)15);
-	if (t->b->end >= bt->code.huge + CODE_HUGE / 4)
-		code_map_settle(&bt->code, t->b->end);
-	bt->nblocks++;
+	written(bt, t->b, &t->e);
+	assert(t->b->end - t->b->begin <= BLOCK_ROOM && t->ncold <= sizeof(t->cold) / sizeof(*t->cold));
 	bt_block_add(bt, t->b);
 	if (bt->c->code_log != NULL)
 		tr_show(t);
