@@ -141,6 +141,8 @@ attend(struct bt_state *bt)
 
 	bt_fpu_unload(bt);
 	bt->next = NULL;
+	if (bt->now != NULL && (bt->now->mode & (BM_user | BM_counted)) == BM_user && bt_mode_of(c) == bt->now->mode)
+		bt_heat_note(bt);
 	if (atomic_load(&c->attention) & ATT_code)
 		atomic_fetch_and(&c->attention, ~(uint32_t)ATT_code);
 	if (atomic_load(&c->attention) & ATT_tlb) {

@@ -69,6 +69,7 @@ struct bt_page {
 	uint32_t hash_next, phys_next;	/* index + 1 */
 	uint32_t swept;			/* by which chunk's dropping last */
 	bool held;			/* counted in bt->held */
+	bool warm;			/* its code runs much: ranges are worth it (near.c) */
 	bool many_cross;		/* more than crossing[] can have */
 	uint64_t begins;		/* a bit per 64 bytes: blocks begin there */
 	uint32_t crossing[4];		/* instances that have a block whose last instruction ends here */
@@ -169,6 +170,10 @@ struct bt_site {
 	uint32_t bit;			/* of bt->tired */
 	uint8_t tries;			/* times that its pages got a window */
 };
+
+/* Where events found translated code, and how often more than anything else; see near.c. */
+enum { BT_HEATS = 64 };
+struct bt_heat { uint64_t rip; unsigned n; };
 
 /* Slots of an address space that was left, by its number (pcid.c). */
 enum { ASIDE_SLOTS = 256 };
@@ -271,6 +276,7 @@ struct bt_state {
 	unsigned window_budget;		/* how many more may be mapped now */
 	uint64_t window_time;		/* when that was last added to */
 	bool narrow_next;		/* the block entered next is to be a narrow one */
+	struct bt_heat heat[BT_HEATS];
 	uint8_t tired[BT_TIRED / 8];	/* checks that near entries are not good for, hashed */
 	uint8_t crossed[BT_TIRED / 8];	/* instructions that accessed two pages once, hashed */
 };
@@ -307,6 +313,7 @@ bool bt_holds(const struct cpu *c, gpa_t gpa);
 void bt_trim(struct cpu *c);					/* give back the memory of a large cache */
 void bt_flush(struct bt_state *bt);				/* drop every translation */
 void bt_drop_phys(struct bt_state *bt, uint64_t ppage);		/* drop those of a physical page */
+void bt_page_renew(struct bt_state *bt, struct bt_page *pg);	/* its blocks are to be written again */
 struct bt_page *bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa);
 void bt_cross_note(struct bt_state *bt, struct bt_page *second, const struct bt_page *first);
 struct bt_block *bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool narrow);
@@ -386,6 +393,7 @@ void bt_signals_here(void);					/* this thread is going to run translated code *
 extern __thread struct bt_state *bt_running;
 /* near.c */
 void bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, struct tlb_entry *e);
+void bt_heat_note(struct bt_state *bt);				/* an event finds user code at r.rip */
 bool bt_near_tired(struct bt_state *bt, struct bt_site *s, uint64_t page, const uint8_t *pc);
 /* window.c */
 void bt_windows_open(struct bt_state *bt);

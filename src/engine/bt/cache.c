@@ -449,8 +449,8 @@ bt_drop_phys(struct bt_state *bt, uint64_t ppage)
 	}
 }
 
-static void
-page_drop(struct bt_state *bt, struct bt_page *pg)
+void
+bt_page_renew(struct bt_state *bt, struct bt_page *pg)
 {
 	uint32_t k;
 
@@ -458,6 +458,12 @@ page_drop(struct bt_state *bt, struct bt_page *pg)
 		bt_block_forget(bt, &bt->blocks[k - 1]);
 	pg->blocks = 0;
 	pg->begins = 0;
+}
+
+static void
+page_drop(struct bt_state *bt, struct bt_page *pg)
+{
+	bt_page_renew(bt, pg);
 	if (pg->held)
 		atomic_fetch_sub(&bt->held[held_slot(pg->gpa)], 1);
 	pg->held = false;

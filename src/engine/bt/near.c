@@ -13,6 +13,9 @@
  * (share.c) have entries of one page. Good while an instruction stays where it is for some time. One
  * that does not gets tired: its misses are counted and timed, and when they come too often its block
  * is translated again, with that check made by the table.
+ *
+ * Code that runs a few times misses whatever others have left in the ranges, so pages begin without them. Events
+ * sample what runs: a place that several of them found makes its page warm, and its blocks are written again.
  */
 #include "engine/bt/tr.h"
 
@@ -34,6 +37,28 @@ tr_is_tired(const struct tr *t, unsigned k, bool group)
 	unsigned bit = tired_bit(tr_rip(t, &t->i[k]), group);
 
 	return t->bt->tired[bit / 8] >> bit % 8 & 1;
+}
+
+void
+bt_heat_note(struct bt_state *bt)
+{
+	enum { WARM = 4 /* events */ };
+	uint64_t rip = bt->c->r.rip;
+	struct bt_heat *h = &bt->heat[rip * 0x9e3779b97f4a7c15 >> 58];
+	struct bt_page *pg;
+
+	static_assert(BT_HEATS == 1 << (64 - 58), "the hash has as many values");
+	if (h->rip == rip) {
+		if (++h->n < WARM || (pg = bt_page_at(bt, rip)) == NULL || pg->warm)
+			return;
+		pg->warm = true;
+		bt_page_renew(bt, pg);
+		h->n = 0;
+	} else if (h->n > 0) {
+		h->n--;
+	} else {
+		h->rip = rip;
+	}
 }
 
 static uint32_t
@@ -141,7 +166,7 @@ tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, 
 	unsigned k = (unsigned)(i - t->i), n = place_of(t, i) % TLB_NEAR;
 	struct bt_site *s;
 
-	if (!(t->mode & BM_user) || t->narrow || t->bt->nsites >= t->bt->limit.sites || size > 1 << (TLB_SIZES - 1) || (size & (size - 1)) != 0 ||
+	if (!t->pg->warm || t->narrow || t->bt->nsites >= t->bt->limit.sites || size > 1 << (TLB_SIZES - 1) || (size & (size - 1)) != 0 ||
 	    tr_is_tired(t, k, false))
 		return NULL;
 	s = site_new(t, k, write, false, info | FILL_range);
