@@ -19,8 +19,8 @@ struct base {
 
 struct touch { int64_t disp; unsigned size; bool write; };
 
-/* The access of i that can be in a group of `base`. A kernel goes from one object to the next: there
- * the stack alone is worth it, and near entries would hardly ever be those of the page. */
+/* The access of i that can be in a group of `base`. Code goes from one object to the next: until its page is known to run
+ * much (never in a kernel) the stack alone is worth it, and near entries would hardly ever be those of the page. */
 static bool
 access_of(const struct tr *t, const struct tr_insn *i, int *base, struct touch *a)
 {
@@ -49,7 +49,7 @@ access_of(const struct tr *t, const struct tr_insn *i, int *base, struct touch *
 	if (in->base >= INSN_RIP || tr_homed(in->base) || tr_turns(i, in->base) || in->index != INSN_NOREG || in->asize != 8 ||
 	    in->seg == SEG_fs || in->seg == SEG_gs || in->disp < -STACK_REACH || in->disp > STACK_REACH)
 		return false;
-	if (!(t->mode & BM_user) && in->base != RSP)
+	if (!t->pg->warm && in->base != RSP)
 		return false;
 	*base = in->base;
 	*a = (struct touch){ .disp = in->disp };
