@@ -175,6 +175,8 @@ struct bt_site {
 enum { BT_HEATS = 64 };
 struct bt_heat { uint64_t rip; unsigned n; };
 
+enum { BT_DELTAS = 24 };
+
 /* Slots of an address space that was left, by its number (pcid.c). */
 enum { ASIDE_SLOTS = 256 };
 struct bt_aside {
@@ -217,6 +219,7 @@ struct bt_state {
 	uint16_t flags_saved;		/* AH of lahf, AL of seto */
 	uint8_t fpu_live;		/* LIVE_*: what of the guest's FPU state is in the host's registers */
 	uint64_t hold;			/* a value within one instruction */
+	uint64_t delta[BT_DELTAS];	/* of groups that were checked by the table, within one block */
 	uint64_t tmp, tmp2;		/* the gates' own */
 	uint64_t host_rsp, rsp;		/* RSP in C and in translated code */
 	uint32_t host_mxcsr;
@@ -250,7 +253,8 @@ struct bt_state {
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
 	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS],
-		*gate_stack_group[TLB_VIEWS], *gate_miss[TLB_VIEWS][2], *gate_miss_based[TLB_VIEWS][2], *gate_miss_const,
+		*gate_stack_group[TLB_VIEWS], *gate_miss[TLB_VIEWS][2], *gate_miss_based[TLB_VIEWS][2], *gate_miss_group[TLB_VIEWS][2],
+		*gate_miss_const,
 		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_return, *gate_return_base, *gate_lookup, *gate_cross[CROSS__COUNT];
 
 	struct cpu_ops ops;		/* what cpu->ops points to while this engine runs */

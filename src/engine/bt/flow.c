@@ -386,7 +386,8 @@ miss_gate(const struct tr *t, const struct cold *c)
 
 	switch (c->kind) {
 	case COLD_tlb:
-		return (c->splits == SPLIT_based ? bt->gate_miss_based : bt->gate_miss)[view][(c->info & FILL_write) != 0];
+		return (c->splits == SPLIT_based ? bt->gate_miss_based : c->splits == SPLIT_narrow ? bt->gate_miss_group :
+			bt->gate_miss)[view][(c->info & FILL_write) != 0];
 	case COLD_tlb_const:
 		return bt->gate_miss_const;
 	default:

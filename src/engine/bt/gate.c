@@ -192,6 +192,32 @@ emit_info(struct emit *e)
 	e_load32(e, S1, rm_at(S1, 1));
 }
 
+/* S0 an address, S1 what for: not equal when the access ends in another page. RAX is lost. */
+static void
+emit_crosses(struct emit *e)
+{
+	e_op(e, 0, false, MAP_1, 0x8b, RAX, rm_reg(S1), false);
+	e_alu_imm(e, false, ALU_and, rm_reg(RAX), FILL_SIZE);
+	e_lea(e, true, RAX, rm_sum(S0, RAX, 0, -1));
+	e_alu(e, true, ALU_xor, RAX, rm_reg(S0));
+	e_alu_imm(e, true, ALU_and, rm_reg(RAX), -PAGE_SIZE);
+}
+
+/* A group across two pages goes on narrow. */
+static void
+emit_group_crosses(struct bt_state *bt, struct emit *e)
+{
+	uint8_t *here_too;
+
+	push_pop(e, 0x50, RAX);
+	emit_crosses(e);
+	push_pop(e, 0x58, RAX);
+	here_too = e_jcc(e, CC_e, NULL);
+	e_alu_imm(e, true, ALU_add, rm_abs(bt_abs(&bt->stats.narrow)), 1);
+	emit_narrow(e);
+	e_patch(here_too, e->p);
+}
+
 /* S0 an address, S1 what for. Return with the delta of its page in S1 when the table has it and the access ends there. */
 static void
 emit_other_page(struct bt_state *bt, struct emit *e, size_t table)
@@ -200,11 +226,7 @@ emit_other_page(struct bt_state *bt, struct emit *e, size_t table)
 
 	push_pop(e, 0x50, RAX);
 	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
-	e_op(e, 0, false, MAP_1, 0x8b, RAX, rm_reg(S1), false);
-	e_alu_imm(e, false, ALU_and, rm_reg(RAX), FILL_SIZE);
-	e_lea(e, true, RAX, rm_sum(S0, RAX, 0, -1));
-	e_alu(e, true, ALU_xor, RAX, rm_reg(S0));
-	e_alu_imm(e, true, ALU_and, rm_reg(RAX), -PAGE_SIZE);
+	emit_crosses(e);
 	crossing = e_jcc(e, CC_ne, NULL);
 	e_rorx32(e, RAX, S0, TLB_INDEX_SHIFT);
 	e_alu_imm(e, false, ALU_and, rm_reg(RAX), TLB_INDEX_MASK);
@@ -220,18 +242,21 @@ emit_other_page(struct bt_state *bt, struct emit *e, size_t table)
 	e_load(e, S0, rm_abs(bt_abs(&bt->tmp)));
 }
 
-/* Called from a failed check by the table: S0 the address with the tag of entry S1 in it. `based`: maybe not of its page. */
+/* Called from a failed check by the table: S0 the address with the tag of entry S1 in it. */
+enum miss { MISS_plain, MISS_based /* the entry is maybe not that of its page */, MISS_group, MISS__COUNT };
 static void
-emit_miss(struct bt_state *bt, struct emit *e, unsigned view, bool write, bool based)
+emit_miss(struct bt_state *bt, struct emit *e, unsigned view, bool write, enum miss how)
 {
 	size_t table = offsetof(struct cpu, tlb) + view * sizeof(struct tlb) +
 		(write ? offsetof(struct tlb, write) : offsetof(struct tlb, read));
 
-	(based ? bt->gate_miss_based : bt->gate_miss)[view][write] = here(e);
+	(how == MISS_based ? bt->gate_miss_based : how == MISS_group ? bt->gate_miss_group : bt->gate_miss)[view][write] = here(e);
 	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	emit_info(e);
-	if (based)
+	if (how == MISS_based)
 		emit_other_page(bt, e, table);
+	else if (how == MISS_group)
+		emit_group_crosses(bt, e);
 	e_jmp(e, bt->gate_tlb - e->to_rx);
 }
 
@@ -387,8 +412,8 @@ bt_gates_emit(struct bt_state *bt)
 	emit_info(&e);
 	e_jmp(&e, bt->gate_tlb - e.to_rx);
 	for (view = 0; view < TLB_VIEWS; view++) {
-		for (unsigned k = 0; k < 4; k++)
-			emit_miss(bt, &e, view, k & 1, k & 2);
+		for (unsigned k = 0; k < 2 * MISS__COUNT; k++)
+			emit_miss(bt, &e, view, k & 1, k / 2);
 		emit_stack(bt, &e, view, false, false, bt->gate_tlb - e.to_rx);
 		emit_stack(bt, &e, view, true, false, bt->gate_tlb - e.to_rx);
 		emit_stack(bt, &e, view, false, true, bt->gate_tlb - e.to_rx);

@@ -209,36 +209,70 @@ group_site(struct tr *t, struct tr_group *g)
 	return s;
 }
 
+/* A group's check by an entry of constant address. False: there is no room for one. */
+static bool
+check_by_entry(struct tr *t, struct tr_group *g, int32_t span)
+{
+	struct emit *e = &t->e;
+	struct cold *c;
+
+	g->entry = tlb_of(t) + offsetof(struct tlb, stack);
+	if (g->base != RSP && (g->site = group_site(t, g)) == NULL)
+		return false;
+	e_lea(e, true, S0, rm_at(tr_host(g->base), g->lo));
+	e_alu(e, true, g->base == RSP ? ALU_sub : ALU_xor, S0, rm_cpu(NOREG, g->entry));
+	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
+	c = tr_cold(t, g->base == RSP ? COLD_stack : COLD_near, e_jcc(e, CC_a, NULL));
+	c->tag = g->entry;
+	c->site = g->site;
+	c->info = (uint32_t)span | FILL_write | FILL_stack | FILL_narrow;
+	return true;
+}
+
+/* By the table. The delta is put where members find it, as they do that of an entry. */
+static void
+check_by_table(struct tr *t, struct tr_group *g, int32_t span)
+{
+	size_t table = tlb_of(t) + (g->write ? offsetof(struct tlb, write) : offsetof(struct tlb, read));
+	struct emit *e = &t->e;
+	struct cold *c;
+
+	g->entry = (size_t)(bt_abs(&t->bt->delta[g - t->group]) - e->cpu - DELTA);
+	e_lea(e, true, S0, rm_at(tr_host(g->base), g->lo));
+	e_rorx32(e, S1, g->lo == 0 ? tr_host(g->base) : S0, PAGE_SHIFT - 4);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), (TLB_ENTRIES - 1) << 4);
+	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
+	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
+	c = tr_cold(t, COLD_tlb, e_jcc(e, CC_a, NULL));
+	c->tag = table;
+	c->info = (uint32_t)span | (g->write ? FILL_write : 0) | FILL_narrow;
+	e_load(e, S1, rm_cpu(S1, table + DELTA));
+	e_store(e, rm_cpu(NOREG, g->entry + DELTA), S1);
+	t->held = g->entry;
+}
+
 /* The checks that stand before instruction k. */
 void
 tr_group_checks(struct tr *t, unsigned k)
 {
-	struct emit *e = &t->e;
 	struct tr_group *g;
 	struct cold *c;
 	uint8_t *retry;
-	int32_t span;
 
 	for (g = t->group; g < t->group + t->ngroups; g++) {
 		if (g->members == 0 || g->at != k)
 			continue;
-		span = g->hi - g->lo;
-		g->entry = tlb_of(t) + offsetof(struct tlb, stack);
-		if (g->base != RSP && (g->site = group_site(t, g)) == NULL) {
+		tr_flags_clobber(t, &t->i[k]);
+		t->held = 0;
+		retry = t->e.p;
+		if (g->table) {
+			check_by_table(t, g, g->hi - g->lo);
+		} else if (!check_by_entry(t, g, g->hi - g->lo)) {
 			g->members = 0;		/* each for itself */
 			continue;
 		}
-		tr_flags_clobber(t, &t->i[k]);
-		t->held = 0;
-		retry = e->p;
-		e_lea(e, true, S0, rm_at(tr_host(g->base), g->lo));
-		e_alu(e, true, g->base == RSP ? ALU_sub : ALU_xor, S0, rm_cpu(NOREG, g->entry));
-		e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
-		c = tr_cold(t, g->base == RSP ? COLD_stack : COLD_near, e_jcc(e, CC_a, NULL));
+		c = &t->cold[t->ncold - 1];
 		c->back = retry;
-		c->tag = g->entry;
-		c->site = g->site;
-		c->info = (uint32_t)span | FILL_write | FILL_stack | FILL_narrow;
 		c->splits = SPLIT_narrow;
 		c->addr = tr_rip(t, &t->i[k]);
 	}

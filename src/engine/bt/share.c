@@ -19,8 +19,8 @@ struct base {
 
 struct touch { int64_t disp; unsigned size; bool write; };
 
-/* The access of i that can be in a group of `base`. Code goes from one object to the next: until its page is known to run
- * much (never in a kernel) the stack alone is worth it, and near entries would hardly ever be those of the page. */
+/* The access of i that can be in a group of `base`. A kernel goes from one object to the next: there
+ * the stack alone is worth it. */
 static bool
 access_of(const struct tr *t, const struct tr_insn *i, int *base, struct touch *a)
 {
@@ -49,7 +49,7 @@ access_of(const struct tr *t, const struct tr_insn *i, int *base, struct touch *
 	if (in->base >= INSN_RIP || tr_homed(in->base) || tr_turns(i, in->base) || in->index != INSN_NOREG || in->asize != 8 ||
 	    in->seg == SEG_fs || in->seg == SEG_gs || in->disp < -STACK_REACH || in->disp > STACK_REACH)
 		return false;
-	if (!t->pg->warm && in->base != RSP)
+	if (!(t->mode & BM_user) && in->base != RSP)
 		return false;
 	*base = in->base;
 	*a = (struct touch){ .disp = in->disp };
@@ -210,11 +210,20 @@ dissolve(struct tr *t, unsigned n)
 	t->group[n].members = 0;
 }
 
+/* Near entries are for code that runs much: others' checks are by the table, as are those that miss too often. */
+static bool
+by_near_entry(const struct tr *t, struct tr_group *g)
+{
+	g->table = g->base != RSP && (!t->pg->warm || tr_is_tired(t, g->at, true));
+	return !g->table;
+}
+
 void
 tr_share(struct tr *t)
 {
 	struct tr_group *g;
 	unsigned k;
+	bool near;
 
 	t->ngroups = 0;
 	for (k = 0; k < t->n; k++) {
@@ -226,8 +235,12 @@ tr_share(struct tr *t)
 	collect(t);
 	for (k = 0; k < t->ngroups; k++) {
 		g = &t->group[k];
-		if ((t->i[g->at].live != 0 && !hoist(t, g) && g->members == 1) ||
-		    (g->members == 1 && t->i[g->at].group == (int)k) || tr_is_tired(t, g->at, true))
+		if (t->i[g->at].live != 0 && !hoist(t, g) && g->members == 1) {
+			dissolve(t, k);
+			continue;
+		}
+		near = by_near_entry(t, g);
+		if (g->members == 1 && (!near || t->i[g->at].group == (int)k))
 			dissolve(t, k);
 		else
 			t->i[g->at].checks = true;

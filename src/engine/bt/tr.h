@@ -3,7 +3,7 @@
 #pragma once
 #include "engine/bt/bt.h"
 
-enum { TR_INSNS = 64, TR_GROUPS = 24, NO_GROUP = -1, STACK_REACH = 1024 };
+enum { TR_INSNS = 64, TR_GROUPS = BT_DELTAS, NO_GROUP = -1, STACK_REACH = 1024 };
 
 /* How an instruction is translated; the rest of `enum` order does not matter. */
 enum tr_kind {
@@ -57,7 +57,7 @@ struct tr_group {
 	uint16_t at, last;		/* instruction before which the check is made; last access */
 	uint16_t members;		/* accesses; 0: there is no such group */
 	int8_t base;			/* guest register */
-	bool write;
+	bool write, table;		/* table: checked by the TLB's own entry, of which the delta is kept */
 	int32_t lo, hi;			/* what they touch, from the register's value at `at` */
 	size_t entry;			/* TLB entry, offset in struct cpu */
 	struct bt_site *site;		/* NULL: the stack's */
