@@ -102,6 +102,8 @@ renew(struct rig *g, const struct program *p)
 	for (i = 0; i < DATA_SIZE; i += 32)
 		mem_write(g->mem, RIG_DATA + i, p->xmm[i / 32 % 16], 16);
 	mem_write(g->mem, RIG_CODE + p->offset, p->code, p->len);
+	if (g->cpu.bt != NULL)
+		bt_warm_all(g->cpu.bt, p->user && p->wp);	/* CR0.WP is nothing to a user */
 	g->cpu.retired = 0;
 	g->cpu.retire_limit = p->counted ? COUNTED : UINT64_MAX;
 	cpu_mode_update(&g->cpu);

@@ -383,30 +383,32 @@ try(unsigned n, uint64_t addr, bool user)
 }
 
 static void
-try_all(bool user)
+try_all(bool user, bool warm)
 {
 	unsigned n, i;
 	int off;
 
+	bt_warm_all(twin[0]->cpu.bt, warm);
 	bad = 0;
 	for (n = 0; n < NCASES; n++)
 		for (i = 0; i < BORDERS; i++)
 			for (off = -NEAR; off <= NEAR; off++)
 				try(n, borders[i] + (uint64_t)(int64_t)off, user);
-	printf("# %u accesses, %u at odds\n", (unsigned)(NCASES * BORDERS * (2 * NEAR + 1)), bad);
+	printf("# %u accesses%s, %u at odds\n", (unsigned)(NCASES * BORDERS * (2 * NEAR + 1)), warm ? " in warm pages" : "", bad);
 	CHECK_EQ(bad, 0);
 }
 
 static void
 supervisor(void)
 {
-	try_all(false);
+	try_all(false, false);
 }
 
 static void
 user(void)
 {
-	try_all(true);
+	try_all(true, false);
+	try_all(true, true);
 }
 
 int

@@ -7,6 +7,7 @@
  */
 #include "engine/bt/bt.h"
 #include "engine/rig.h"
+#include <pthread.h>
 
 enum { HERE = 0x200000, PAGES = 16, TABLE = RIG_TABLES + 0x3000, PHYS = 0x100000, LOOPS = 20000, US_RW = 7, US_RO = 5, FREE_LINE = 0x800 };
 
@@ -32,6 +33,8 @@ open_with(const struct engine *e)
 	rig_put(g, RIG_TABLES + 0x2000 + 8 * (HERE >> 21), TABLE | US_RW | 0x20, 8);
 	for (n = 0; n < PAGES; n++)
 		map(g, n, phys_of(n), US_RW);
+	if (e == &bt_engine)
+		bt_warm_all(g->cpu.bt, true);
 	return g;
 }
 
@@ -383,6 +386,47 @@ second_byte_of_the_base(void)
 	rig_close(g);
 }
 
+static void *
+event_later(void *ctx)
+{
+	struct rig *g = ctx;
+
+	usleep(2000);
+	cpu_ask(&g->cpu, ATT_timer);
+	return NULL;
+}
+
+/* l: mov rax,[rbx]; jmp l: events find it there, so its page gets ranges; one that runs as long but is not found does not. */
+static void
+pages_grow_warm(void)
+{
+	struct rig *g = open_with(&bt_engine);
+	struct bt_state *bt = g->cpu.bt;
+	unsigned k, warm = 0;
+	pthread_t t;
+
+	bt_warm_all(bt, false);
+	rig_code(g, "\x48\x8b\x03\xeb\xfb", 5);
+	g->cpu.r.rbx = HERE;
+	rig_segment(g, SEG_cs, RIG_UCS64, 0xa0fb);
+	rig_segment(g, SEG_ss, RIG_UDS, 0xc0f3);
+	cpu_mode_update(&g->cpu);
+	for (k = 0; k < 10; k++) {
+		CHECK_EQ(pthread_create(&t, NULL, event_later, g), 0);
+		CHECK_EQ(rig_run(g), EXIT_attend);
+		pthread_join(t, NULL);
+		atomic_store(&g->cpu.attention, 0);
+		if (k == 0)
+			CHECK(!bt_page_at(bt, RIG_CODE)->warm);
+	}
+	CHECK(bt_page_at(bt, RIG_CODE)->warm);
+	for (k = 0; k < bt->npages; k++)
+		warm += bt->pages[k].warm;
+	CHECK_EQ(warm, 1);
+	CHECK(bt->nsites > bt_chunk_begin(bt, bt->chunk).sites);
+	rig_close(g);
+}
+
 int
 main(void)
 {
@@ -392,5 +436,6 @@ main(void)
 	RUN(code_in_a_window);
 	RUN(windows_keep_what_was_granted);
 	RUN(frames_across_pages);
+	RUN(pages_grow_warm);
 	return check_done();
 }

@@ -281,6 +281,7 @@ struct bt_state {
 	uint64_t window_time;		/* when that was last added to */
 	bool narrow_next;		/* the block entered next is to be a narrow one */
 	struct bt_heat heat[BT_HEATS];
+	bool warm_all;			/* pages begin warm; of tests */
 	uint8_t tired[BT_TIRED / 8];	/* checks that near entries are not good for, hashed */
 	uint8_t crossed[BT_TIRED / 8];	/* instructions that accessed two pages once, hashed */
 };
@@ -398,6 +399,7 @@ extern __thread struct bt_state *bt_running;
 /* near.c */
 void bt_range_widen(struct bt_state *bt, const struct bt_site *s, uint64_t page, struct tlb_entry *e);
 void bt_heat_note(struct bt_state *bt);				/* an event finds user code at r.rip */
+void bt_warm_all(struct bt_state *bt, bool warm);		/* all user code runs much, or none does */
 bool bt_near_tired(struct bt_state *bt, struct bt_site *s, uint64_t page, const uint8_t *pc);
 /* window.c */
 void bt_windows_open(struct bt_state *bt);

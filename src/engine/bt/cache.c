@@ -218,6 +218,7 @@ bt_page_get(struct bt_state *bt, uint64_t vpage, gpa_t gpa)
 		return NULL;
 	pg = &bt->pages[bt->npages++];
 	*pg = (struct bt_page){ .vpage = vpage, .ppage = ppage, .gpa = gpa & PAGE_MASK, .mode = bt->now->mode,
+		.warm = bt->warm_all && (bt->now->mode & BM_user),
 		.hash_next = bt->page_hash[h], .phys_next = bt->phys_hash[p] };
 	bt->page_hash[h] = bt->phys_hash[p] = bt->npages;
 	return pg;

@@ -61,6 +61,21 @@ bt_heat_note(struct bt_state *bt)
 	}
 }
 
+void
+bt_warm_all(struct bt_state *bt, bool warm)
+{
+	struct bt_page *pg;
+
+	if (bt->warm_all == warm)
+		return;
+	bt->warm_all = warm;
+	for (pg = bt->pages; pg < bt->pages + bt->npages; pg++)
+		if (pg->mode & BM_user) {
+			pg->warm = warm;
+			bt_page_renew(bt, pg);
+		}
+}
+
 static uint32_t
 cycles(void)
 {
