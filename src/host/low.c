@@ -51,8 +51,12 @@ search(size_t size)
 	return p;
 }
 
-void *
-low_map(size_t size)
+/* In builds with AddressSanitizer: what lies there owns memory, which is not lost. */
+void __lsan_register_root_region(const void *p, size_t size) __attribute__((weak));
+void __lsan_unregister_root_region(const void *p, size_t size) __attribute__((weak));
+
+static void *
+map(size_t size)
 {
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
 
@@ -66,9 +70,22 @@ low_map(size_t size)
 	return p;
 }
 
+void *
+low_map(size_t size)
+{
+	void *p = map(size);
+
+	if (p != NULL && __lsan_register_root_region != NULL)
+		__lsan_register_root_region(p, size);
+	return p;
+}
+
 void
 low_unmap(void *p, size_t size)
 {
-	if (p != NULL)
-		munmap(p, size);
+	if (p == NULL)
+		return;
+	if (__lsan_unregister_root_region != NULL)
+		__lsan_unregister_root_region(p, size);
+	munmap(p, size);
 }

@@ -8,6 +8,7 @@
 #include "engine/bt/bt.h"
 #include "engine/rig.h"
 #include <pthread.h>
+#include <unistd.h>
 
 enum { HERE = 0x200000, PAGES = 16, TABLE = RIG_TABLES + 0x3000, PHYS = 0x100000, LOOPS = 20000, US_RW = 7, US_RO = 5, FREE_LINE = 0x800 };
 
