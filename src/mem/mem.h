@@ -68,8 +68,8 @@ bool mem_write(struct mem *m, gpa_t gpa, const void *from, size_t len);
  * it: that is counted. */
 uint8_t *mem_page(struct mem *m, gpa_t gpa, uint8_t *flags);
 
-/* A piece is what may be a huge page of the host. Walks to one have cost what settling it does when there were HOT of
- * them, in runs of at least RUN a second. */
+/* A piece is what may be a huge page of the host. It is proposed to the settler when there were HOT walks to it, in runs
+ * of at least RUN a second. */
 enum { MEM_PIECE = 2 << 20, MEM_HOT = 8192, MEM_RUN = 64 };
 struct settler;
 void mem_settle_by(struct mem *m, struct settler *s);		/* NULL: by nobody; mem/settle.h */

@@ -4,6 +4,9 @@
  * A move takes the host some tenths of a millisecond of work, and ten milliseconds when other processes keep it
  * waiting, so no vCPU does it, nor the thread of the timers. It frees nothing and fills little: a piece is left as it is
  * until nearly all of it is populated.
+ *
+ * What a move costs differs by more than ten from host to host. Each time that we are asked, walks have cost what WORTH
+ * says; pieces are moved as long as moves have cost less than that.
  */
 #include "mem/settle.h"
 
@@ -12,12 +15,13 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #ifndef MADV_COLLAPSE
 enum { MADV_COLLAPSE = 25 };		/* Linux 6.1; newer than some headers */
 #endif
 
-enum { WAITING_MAX = 64, PAGES = MEM_PIECE >> PAGE_SHIFT, POPULATED = PAGES - PAGES / 8 };
+enum { WORTH = MEM_HOT * 50 /* ns */, SAVED_MAX = 4 * WORTH, WAITING_MAX = 64, PAGES = MEM_PIECE >> PAGE_SHIFT, POPULATED = PAGES - PAGES / 8 };
 
 struct settler {
 	pthread_mutex_t lock;
@@ -25,6 +29,7 @@ struct settler {
 	pthread_t thread;
 	struct { struct mem *mem; gpa_t piece; } waiting[WAITING_MAX];
 	unsigned n;
+	int64_t saved;			/* ns, less what moves took of the thread's time */
 	struct mem *moving;		/* whose piece is being moved */
 	bool quit, refused;		/* refused: the host can't */
 };
@@ -42,18 +47,33 @@ is_populated(uint8_t *host)
 	return n >= POPULATED;
 }
 
+static int64_t
+cpu_time(void)
+{
+	struct timespec t = { 0 };
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
+}
+
 /* True when the piece is one huge page. */
 static bool
 move(struct settler *s, struct mem *m, gpa_t piece)
 {
 	uint8_t *host = mem_put(m, piece, MEM_PIECE);
+	int64_t begin;
+	bool moved;
 
 	if (host == NULL || !is_populated(host))
 		return false;
-	if (madvise(host, MEM_PIECE, MADV_COLLAPSE) == 0)
-		return true;
-	s->refused = s->refused || errno == EINVAL;
-	return false;
+	s->saved = s->saved + WORTH > SAVED_MAX ? SAVED_MAX : s->saved + WORTH;
+	if (s->saved <= 0)
+		return false;
+	begin = cpu_time();
+	moved = madvise(host, MEM_PIECE, MADV_COLLAPSE) == 0;
+	s->refused = s->refused || (!moved && errno == EINVAL);
+	s->saved -= cpu_time() - begin;
+	return moved;
 }
 
 static void *
