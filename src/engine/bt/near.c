@@ -19,7 +19,7 @@
  */
 #include "engine/bt/tr.h"
 
-enum { PATIENCE = 16 /* misses */, TRIES = 3, REACH = TLB_ENTRIES / 4 /* pages */, DELTA = offsetof(struct tlb_entry, delta),
+enum { INDEX_SHIFT = PAGE_SHIFT - 4, INDEX_MASK = (TLB_ENTRIES - 1) << 4, PATIENCE = 16 /* misses */, TRIES = 3, REACH = TLB_ENTRIES / 4 /* pages */, DELTA = offsetof(struct tlb_entry, delta),
 	/* Cycles from one miss to the next, over 16: with fewer the table is better, with much fewer a
 	 * window is worth a try. A miss costs about 40, and several instructions of a loop share them. */
 	TSC_SHIFT = 4, OFTEN = 60000 >> TSC_SHIFT, VERY_OFTEN = 1000 >> TSC_SHIFT };
@@ -42,12 +42,12 @@ tr_is_tired(const struct tr *t, unsigned k, bool group)
 void
 bt_heat_note(struct bt_state *bt)
 {
-	enum { WARM = 4 /* events */ };
+	enum { WARM = 4 /* events */, HASH_SHIFT = 64 - 6 };
 	uint64_t rip = bt->c->r.rip;
-	struct bt_heat *h = &bt->heat[rip * 0x9e3779b97f4a7c15 >> 58];
+	struct bt_heat *h = &bt->heat[rip * 0x9e3779b97f4a7c15 >> HASH_SHIFT];
 	struct bt_page *pg;
 
-	static_assert(BT_HEATS == 1 << (64 - 58), "the hash has as many values");
+	static_assert(BT_HEATS == 1 << (64 - HASH_SHIFT), "the hash has as many values");
 	if (h->rip == rip) {
 		if (++h->n < WARM || (pg = bt_page_at(bt, rip)) == NULL || pg->warm)
 			return;
@@ -254,8 +254,8 @@ check_by_table(struct tr *t, struct tr_group *g, int32_t span)
 
 	g->entry = (size_t)(bt_abs(&t->bt->delta[g - t->group]) - e->cpu - DELTA);
 	e_lea(e, true, S0, rm_at(tr_host(g->base), g->lo));
-	e_rorx32(e, S1, g->lo == 0 ? tr_host(g->base) : S0, PAGE_SHIFT - 4);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), (TLB_ENTRIES - 1) << 4);
+	e_rorx32(e, S1, g->lo == 0 ? tr_host(g->base) : S0, INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
 	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
 	c = tr_cold(t, COLD_tlb, e_jcc(e, CC_a, NULL));
