@@ -6,7 +6,7 @@
  */
 #include "engine/bt/tr.h"
 
-enum { INDEX_SHIFT = PAGE_SHIFT - 4, INDEX_MASK = (TLB_ENTRIES - 1) << 4, SAR = 7, LOCK = 0xf0,
+enum { SAR = 7, LOCK = 0xf0,
 	DELTA = offsetof(struct tlb_entry, delta) };
 
 static void
@@ -77,8 +77,8 @@ tr_bits(struct tr *t, struct tr_insn *i)
 	tr_flags_clobber(t, i);
 	retry = e->p;
 	word_address(t, i, size);
-	e_rorx32(e, S1, S0, INDEX_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
+	e_rorx32(e, S1, S0, TLB_INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
 	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - (int32_t)size);
 	c = tr_cold(t, COLD_tlb, e_jcc(e, CC_a, NULL));

@@ -209,6 +209,10 @@ enum { LIVE_x87 = 1 << FPU_x87, LIVE_sse = 1 << FPU_sse, LIVE_avx = 1 << FPU_avx
 enum { BT_CHUNKS = 8 };
 struct bt_fill_level { uint32_t code, blocks, exits, side, light, sites; };
 
+/* From an address, rotated, to the offset of its entry in a table of the TLB. */
+enum { TLB_INDEX_SHIFT = PAGE_SHIFT - 4, TLB_INDEX_MASK = (TLB_ENTRIES - 1) << 4 };
+static_assert(sizeof(struct tlb_entry) == 1 << 4, "as the shift says");
+
 /* Everything that translated code addresses absolutely lies in the low 2 GiB. */
 struct bt_state {
 	struct bt_ctx *ctx[BT_CTXS];	/* owned, in the low 2 GiB; NULL: not needed yet */

@@ -6,7 +6,7 @@
  */
 #include "engine/bt/bt.h"
 
-enum { TLB_INDEX_SHIFT = PAGE_SHIFT - 4, TLB_INDEX_MASK = (TLB_ENTRIES - 1) << 4, JMP_LEN = 5 };
+enum { JMP_LEN = 5 };
 static const int saved_by_c[] = { RBX, RBP, R12, R13, R14, R15 };	/* the System V ABI */
 static const int guest_native[] = { RCX, RDX, RBX, RBP, RSI, RDI, R8, R12, R13, R14, R15 };	/* and RAX, rsp */
 
@@ -192,6 +192,15 @@ emit_info(struct emit *e)
 	e_load32(e, S1, rm_at(S1, 1));
 }
 
+/* S0 an address: its page; where that's entry is in a table to `index`. */
+static void
+emit_index(struct emit *e, int index)
+{
+	e_rorx32(e, index, S0, TLB_INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(index), TLB_INDEX_MASK);
+	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
+}
+
 /* S0 an address, S1 what for: not equal when the access ends in another page. RAX is lost. */
 static void
 emit_crosses(struct emit *e)
@@ -228,9 +237,7 @@ emit_other_page(struct bt_state *bt, struct emit *e, size_t table)
 	e_store(e, rm_abs(bt_abs(&bt->tmp)), S0);
 	emit_crosses(e);
 	crossing = e_jcc(e, CC_ne, NULL);
-	e_rorx32(e, RAX, S0, TLB_INDEX_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(RAX), TLB_INDEX_MASK);
-	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
+	emit_index(e, RAX);
 	e_alu(e, true, ALU_cmp, S0, rm_cpu(RAX, table));
 	missing = e_jcc(e, CC_ne, NULL);
 	e_load(e, S1, rm_cpu(RAX, table + offsetof(struct tlb_entry, delta)));
@@ -301,9 +308,7 @@ emit_stack(struct bt_state *bt, struct emit *e, unsigned view, bool narrow, bool
 		e_alu(e, true, ALU_cmp, S1, rm_reg(S0));
 		high = e_jcc(e, CC_ne, NULL);
 	}
-	e_rorx32(e, S1, S0, TLB_INDEX_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
-	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
+	emit_index(e, S1);
 	e_alu(e, true, ALU_cmp, S0, rm_cpu(NOREG, s));
 	crossing = e_jcc(e, CC_e, NULL);
 	e_alu(e, true, ALU_cmp, S0, rm_cpu(S1, w));
@@ -364,10 +369,8 @@ emit_near(struct bt_state *bt, struct emit *e, bool range)
 		slow[n++] = e_jcc(e, CC_e, NULL);
 	}
 	e_load32(e, RCX, rm_at(S1, offsetof(struct bt_site, table)));
-	e_rorx32(e, RAX, S0, TLB_INDEX_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(RAX), TLB_INDEX_MASK);
+	emit_index(e, RAX);
 	e_lea(e, true, RCX, rm_sum(RCX, RAX, 0, 0));
-	e_alu_imm(e, true, ALU_and, rm_reg(S0), -PAGE_SIZE);
 	e_alu(e, true, ALU_cmp, S0, page);
 	slow[n++] = e_jcc(e, CC_ne, NULL);
 	e_load(e, RAX, delta);

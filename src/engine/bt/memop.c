@@ -14,7 +14,7 @@
  */
 #include "engine/bt/tr.h"
 
-enum { INDEX_SHIFT = PAGE_SHIFT - 4, INDEX_MASK = (TLB_ENTRIES - 1) << 4, OF_TO_SIGN = 0x7f };
+enum { OF_TO_SIGN = 0x7f };
 
 /* ---- flags ---- */
 
@@ -142,7 +142,7 @@ static struct rm
 mem_const(struct tr *t, const struct tr_insn *i, uint64_t addr, unsigned size, bool write, bool single)
 {
 	uint64_t page = addr & PAGE_MASK;
-	size_t entry = tlb_at(t, write) + (addr >> INDEX_SHIFT & INDEX_MASK);
+	size_t entry = tlb_at(t, write) + (addr >> TLB_INDEX_SHIFT & TLB_INDEX_MASK);
 	struct emit *e = &t->e;
 	uint8_t *retry = e->p;
 	struct cold *c;
@@ -234,8 +234,8 @@ check(struct tr *t, const struct tr_insn *i, unsigned size, bool write)
 	struct cold *c;
 
 	if (s == NULL) {
-		e_rorx32(e, S1, based ? tr_host(in->base) : S0, INDEX_SHIFT);
-		e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
+		e_rorx32(e, S1, based ? tr_host(in->base) : S0, TLB_INDEX_SHIFT);
+		e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
 	}
 	if (s == NULL) {
 		e_alu(e, true, ALU_xor, S0, rm_cpu(S1, entry));
@@ -334,8 +334,8 @@ string_check(struct tr *t, int reg, unsigned size, bool write)
 	struct emit *e = &t->e;
 
 	e_mov(e, S0, reg);
-	e_rorx32(e, S1, S0, INDEX_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
+	e_rorx32(e, S1, S0, TLB_INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
 	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - 1);
 	tr_cold(t, COLD_light, e_jcc(e, CC_a, NULL));

@@ -19,7 +19,7 @@
  */
 #include "engine/bt/tr.h"
 
-enum { INDEX_SHIFT = PAGE_SHIFT - 4, INDEX_MASK = (TLB_ENTRIES - 1) << 4, PATIENCE = 16 /* misses */, TRIES = 3, REACH = TLB_ENTRIES / 4 /* pages */, DELTA = offsetof(struct tlb_entry, delta),
+enum { PATIENCE = 16 /* misses */, TRIES = 3, REACH = TLB_ENTRIES / 4 /* pages */, DELTA = offsetof(struct tlb_entry, delta),
 	/* Cycles from one miss to the next, over 16: with fewer the table is better, with much fewer a
 	 * window is worth a try. A miss costs about 40, and several instructions of a loop share them. */
 	TSC_SHIFT = 4, OFTEN = 60000 >> TSC_SHIFT, VERY_OFTEN = 1000 >> TSC_SHIFT };
@@ -254,8 +254,8 @@ check_by_table(struct tr *t, struct tr_group *g, int32_t span)
 
 	g->entry = (size_t)(bt_abs(&t->bt->delta[g - t->group]) - e->cpu - DELTA);
 	e_lea(e, true, S0, rm_at(tr_host(g->base), g->lo));
-	e_rorx32(e, S1, g->lo == 0 ? tr_host(g->base) : S0, INDEX_SHIFT);
-	e_alu_imm(e, false, ALU_and, rm_reg(S1), INDEX_MASK);
+	e_rorx32(e, S1, g->lo == 0 ? tr_host(g->base) : S0, TLB_INDEX_SHIFT);
+	e_alu_imm(e, false, ALU_and, rm_reg(S1), TLB_INDEX_MASK);
 	e_alu(e, true, ALU_xor, S0, rm_cpu(S1, table));
 	e_alu_imm(e, true, ALU_cmp, rm_reg(S0), PAGE_SIZE - span);
 	c = tr_cold(t, COLD_tlb, e_jcc(e, CC_a, NULL));

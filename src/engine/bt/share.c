@@ -212,10 +212,9 @@ dissolve(struct tr *t, unsigned n)
 
 /* Near entries are for code that runs much: others' checks are by the table, as are those that miss too often. */
 static bool
-by_near_entry(const struct tr *t, struct tr_group *g)
+by_table(const struct tr *t, const struct tr_group *g)
 {
-	g->table = g->base != RSP && (!t->pg->warm || tr_is_tired(t, g->at, true));
-	return !g->table;
+	return g->base != RSP && (!t->pg->warm || tr_is_tired(t, g->at, true));
 }
 
 void
@@ -223,7 +222,6 @@ tr_share(struct tr *t)
 {
 	struct tr_group *g;
 	unsigned k;
-	bool near;
 
 	t->ngroups = 0;
 	for (k = 0; k < t->n; k++) {
@@ -239,8 +237,8 @@ tr_share(struct tr *t)
 			dissolve(t, k);
 			continue;
 		}
-		near = by_near_entry(t, g);
-		if (g->members == 1 && (!near || t->i[g->at].group == (int)k))
+		g->table = by_table(t, g);
+		if (g->members == 1 && (g->table || t->i[g->at].group == (int)k))
 			dissolve(t, k);
 		else
 			t->i[g->at].checks = true;
