@@ -91,9 +91,9 @@ moves_by(const struct tr_insn *i, int reg, int64_t *by)
 		*by = i->kind == TK_push ? -8 : 8;
 		return true;
 	}
-	if (i->kind == TK_lea && itself && in->osize == 8 && in->asize == 8 && in->base == reg && in->index == INSN_NOREG)
+	if (in->id == INSN_lea && itself && in->osize == 8 && in->asize == 8 && in->base == reg && in->index == INSN_NOREG)
 		*by = in->disp;
-	else if (i->kind == TK_plain && itself && (in->id == INSN_add || in->id == INSN_sub) && in->op[1].kind == OPND_imm)
+	else if (itself && (in->id == INSN_add || in->id == INSN_sub) && in->op[1].kind == OPND_imm)
 		*by = in->id == INSN_add ? (int64_t)in->imm : -(int64_t)in->imm;
 	else
 		return false;
@@ -105,8 +105,8 @@ static bool
 is_quiet(const struct tr_insn *i)
 {
 	switch (i->kind) {
-	case TK_plain: case TK_lea: case TK_nothing: case TK_push: case TK_pop: case TK_jcc: case TK_call: case TK_ret:
-	case TK_call_reg: case TK_bits: case TK_segsel:
+	case TK_plain: case TK_verbatim: case TK_lea: case TK_nothing: case TK_push: case TK_pop: case TK_jcc: case TK_call:
+	case TK_ret: case TK_call_reg: case TK_bits: case TK_segsel:
 		return true;
 	default:
 		return false;

@@ -109,7 +109,7 @@ keeps_held(const struct tr *t, const struct tr_insn *i)
 	for (k = 0; k < i->in.nopnds; k++)
 		if (i->in.op[k].kind == OPND_mem && i->kind != TK_lea)
 			return false;
-	return (i->kind == TK_plain || i->kind == TK_lea) && !homed;
+	return i->kind == TK_verbatim || ((i->kind == TK_plain || i->kind == TK_lea) && !homed);
 }
 
 static void
