@@ -152,27 +152,35 @@ compare_memory(void)
 	return NULL;
 }
 
-/* Where a fault has pushed the flags. */
+/* Where a fault has pushed the flags; where the last one did that shut the processor down as the rest of its
+ * frame could not be pushed. */
 static uint64_t
-flags_in_frame(const struct rig *g)
+flags_in_frame(const struct rig *g, int kind)
 {
+	enum { FRAME_ALIGN = 16, BELOW = 24 /* SS, RSP, RFLAGS */ };
 	static const uint32_t with_error = 1 << VEC_df | 1 << VEC_ts | 1 << VEC_np | 1 << VEC_ss | 1 << VEC_gp | 1 << VEC_pf |
 		1 << VEC_ac;
 
+	if (kind == EXIT_down)
+		return (g->cpu.r.rsp & ~(uint64_t)(FRAME_ALIGN - 1)) - BELOW;
 	return g->cpu.r.rsp + (with_error >> rig_vector(g) & 1 ? 24 : 16);
 }
 
 /* The translator does not keep arithmetic flags that nothing reads before they are overwritten, and
  * a fault in between shows others (CAVEATS.md). */
 static void
-forgive_flags(void)
+forgive_flags(const int kind[2])
 {
-	uint64_t at = flags_in_frame(twin[1]), fl;
+	uint64_t at = flags_in_frame(twin[1], kind[1]);
+	uint16_t fl[2];
+	unsigned k;
 
-	if (rig_vector(twin[0]) != rig_vector(twin[1]) || flags_in_frame(twin[0]) != at)
+	if (kind[0] != kind[1] || rig_vector(twin[0]) != rig_vector(twin[1]) || flags_in_frame(twin[0], kind[0]) != at)
 		return;
-	if (mem_read(twin[1]->mem, at, &fl, 2))
-		mem_write(twin[0]->mem, at, &fl, 1), mem_write(twin[0]->mem, at + 1, (uint8_t *)&fl + 1, 1);
+	if (mem_read(twin[0]->mem, at, &fl[0], 2) && mem_read(twin[1]->mem, at, &fl[1], 2) &&
+	    ((fl[0] ^ fl[1]) & ~RFLAGS_arith) == 0)
+		for (k = 0; k < 2; k++)		/* it may lie in two pages */
+			mem_write(twin[0]->mem, at + k, (uint8_t *)&fl[1] + k, 1);
 	twin[0]->cpu.r.rflags = (twin[0]->cpu.r.rflags & ~(uint64_t)RFLAGS_arith) | (twin[1]->cpu.r.rflags & RFLAGS_arith);
 }
 
@@ -250,10 +258,8 @@ difference(const struct program *p)
 	if (ticks > TICKS_MAX || twin[0]->cpu.retired >= twin[0]->cpu.retire_limit ||
 	    twin[1]->cpu.retired >= twin[1]->cpu.retire_limit)
 		return NULL;		/* too slow to be compared, or stopped somewhere by the limit */
-	if (rig_vector(twin[1]) >= 0)
-		forgive_flags();
-	if (kind[0] == EXIT_down)
-		twin[0]->cpu.r.rflags = twin[1]->cpu.r.rflags;
+	if (rig_vector(twin[1]) >= 0 || kind[1] == EXIT_down)
+		forgive_flags(kind);
 	/* An MMX instruction that faults with #XM may have reset TOP and tags on real hardware. */
 	if (rig_vector(twin[1]) == VEC_xm || kind[0] == EXIT_down) {
 		twin[0]->cpu.fpu.fsw = twin[1]->cpu.fpu.fsw;
