@@ -67,6 +67,8 @@ NO_HOOKS := -fno-sanitize-coverage=trace-cmp,indirect-calls,stack-depth
 LIGHT := -mgeneral-regs-only $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns)
 # The sanitizers' libraries use them, though, and so do libFuzzer's hooks (its counters do not).
 LIGHT += $(if $(filter asan tsan fuzz,$(MODE)),-DBT_LIGHT_C=0) $(if $(filter fuzz,$(MODE)),$(NO_HOOKS))
+# Where forms are copied those are put away already.
+$B/src/engine/bt/forms.o: LIGHT :=
 $B/src/engine/bt/%.o: CFLAGS += $(LIGHT)
 $B/src/cpu/%.o: CFLAGS += $(LIGHT)
 $B/src/mem/%.o: CFLAGS += $(LIGHT)

@@ -115,17 +115,24 @@ struct tr_fields {
 	int8_t reg, rm;		/* numbers; rm only without memory operand, or the opcode's register */
 };
 
-/* What is known of an instruction by its first bytes; see forms.c. */
-enum { BT_FORMS = 2048 };
+/* What an instruction's form says about it: by its first bytes and the mode, whatever its displacement and immediate are. */
+#define TR_KNOWN \
+	struct insn in; \
+	struct insn_use use; \
+	struct tr_fields f;		/* of TK_plain */ \
+	uint16_t maybe;			/* flags that it may write, or leave: in use.fl_write, not in use.fl_read */ \
+	uint16_t needs, kills;		/* arithmetic flags: live before it = (live behind it & ~kills) | needs */ \
+	uint16_t traits;		/* enum tr_trait */ \
+	uint8_t kind			/* enum tr_kind */
+struct tr_known { TR_KNOWN; };
+
+/* Forms that were met; see forms.c. */
+enum { BT_FORMS = 4096, BT_FORM_PLACES = 8192 };
 struct bt_form {
-	uint64_t key;
+	uint64_t key, mask;		/* the bytes that make it, and which of the first eight they are */
 	uint32_t mode;
-	uint16_t maybe;			/* of struct tr_insn, as are kind and those below */
-	uint8_t kind, head;		/* head: how many bytes are in the key */
-	struct insn in;			/* .len 0: none */
-	struct insn_use use;
-	struct tr_fields f;
 	bool imm_signed;
+	struct tr_known known;
 } __attribute__((aligned(64)));
 static_assert(sizeof(struct bt_form) == 128, "two cache lines");
 
@@ -242,7 +249,9 @@ struct bt_state {
 	struct bt_block *blocks;
 	struct bt_exit *exits;
 	uint32_t *side;			/* struct rows: see SIDE_* */
-	struct bt_form *form;		/* BT_FORMS */
+	struct bt_form *form;		/* BT_FORMS; that at 0 is none */
+	uint16_t *form_at;		/* BT_FORM_PLACES: by a hash of mode and key, notes of them */
+	unsigned nforms;
 	struct insn *light;		/* of BX_light exits: exit.patch is the index */
 	uint32_t npages, nblocks, nexits, nside, nlight;	/* in use, but for npages those of the present chunk */
 	unsigned chunk, chunks;
@@ -298,7 +307,7 @@ enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 
 enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 6 << 14, EXITS_MAX = 21 << 14, SIDE_MAX = 20 << 16, LIGHT_MAX = 1 << 13,
 	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 7 << 14, BT_CODE_SIZE = 30 << 20, BLOCK_ROOM = 32 << 10 };
 static_assert(BT_CODE_SIZE + PAGES_MAX * sizeof(struct bt_page) + BLOCKS_MAX * (sizeof(struct bt_block) + 4) +
-	EXITS_MAX * (sizeof(struct bt_exit) + 4) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * sizeof(struct bt_place) + BT_FORMS * sizeof(struct bt_form) +
+	EXITS_MAX * (sizeof(struct bt_exit) + 4) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * sizeof(struct bt_place) + BT_FORMS * sizeof(struct bt_form) + BT_FORM_PLACES * 2 +
 	SITES_MAX * sizeof(struct bt_site) < 60 << 20, "code cache and tables, with a dozen contexts in use, stay below 64 MiB");
 
 static inline int32_t bt_abs(const void *p) { return (int32_t)(uintptr_t)p; }
@@ -313,6 +322,8 @@ void bt_ctxs_forget(struct bt_state *bt);	/* none is in use any more */
 struct bt_ctx *bt_ctx_for(struct bt_state *bt, uint32_t m);	/* NULL: there are too many */
 /* gate.c */
 void bt_gates_emit(struct bt_state *bt);
+/* forms.c */
+void bt_forms_begin(struct bt_state *bt);			/* all are zeros */
 /* cache.c */
 int bt_cache_open(struct bt_state *bt);
 void bt_cache_close(struct bt_state *bt);

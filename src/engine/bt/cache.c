@@ -74,6 +74,7 @@ bt_cache_open(struct bt_state *bt)
 	bt->sites = low_map(bt->sites_max * sizeof(*bt->sites));
 	bt->ctx[0] = low_map(BT_CTX_BYTES(bt));
 	bt->form = array_open(BT_FORMS * sizeof(*bt->form));
+	bt->form_at = array_open(BT_FORM_PLACES * sizeof(*bt->form_at));
 	bt->light = array_open(bt->light_max * sizeof(*bt->light));
 	bt->page_hash = array_open(HASH_SIZE * sizeof(uint32_t));
 	bt->phys_hash = array_open(HASH_SIZE * sizeof(uint32_t));
@@ -82,10 +83,11 @@ bt_cache_open(struct bt_state *bt)
 	bt->block_next = array_open(bt->blocks_max * sizeof(uint32_t));
 	bt->exit_next = array_open(bt->exits_max * sizeof(uint32_t));
 	if (bt->pages == NULL || bt->blocks == NULL || bt->exits == NULL || bt->side == NULL || bt->page_hash == NULL ||
-	    bt->light == NULL || bt->form == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
+	    bt->light == NULL || bt->form == NULL || bt->form_at == NULL || bt->held == NULL || bt->ctx[0] == NULL || bt->sites == NULL ||
 	    bt->phys_hash == NULL || bt->block_hash == NULL || bt->block_in == NULL || bt->block_next == NULL ||
 	    bt->exit_next == NULL)
 		return -1;
+	bt_forms_begin(bt);
 	bt_windows_open(bt);
 	return bt_returns_open(bt) != 0 ? -1 : code_map_open(&bt->code, code_bytes(bt->c));
 }
@@ -104,6 +106,7 @@ bt_cache_close(struct bt_state *bt)
 	for (unsigned i = 0; i < BT_CTXS; i++)
 		low_unmap(bt->ctx[i], BT_CTX_BYTES(bt));
 	array_close(bt->form, BT_FORMS * sizeof(*bt->form));
+	array_close(bt->form_at, BT_FORM_PLACES * sizeof(*bt->form_at));
 	array_close(bt->light, bt->light_max * sizeof(*bt->light));
 	array_close(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	array_close(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));
@@ -169,6 +172,8 @@ bt_trim(struct cpu *c)
 	give_back((void *)bt->held, HASH_SIZE * sizeof(*bt->held));
 	give_back(bt->sites, bt->sites_max * sizeof(*bt->sites));
 	give_back(bt->form, BT_FORMS * sizeof(*bt->form));
+	give_back(bt->form_at, BT_FORM_PLACES * sizeof(*bt->form_at));
+	bt_forms_begin(bt);
 	give_back(bt->light, bt->light_max * sizeof(*bt->light));
 	give_back(bt->page_hash, HASH_SIZE * sizeof(uint32_t));
 	give_back(bt->phys_hash, HASH_SIZE * sizeof(uint32_t));

@@ -238,8 +238,8 @@ taken(struct tr *t, struct tr_insn *i, uint8_t *at)
 	uint64_t target = tr_target(t, i);
 	struct cold *c;
 
-	if (i->poll_late || (i->target < 0 && !same_page(t, target))) {
-		c = tr_cold(t, i->poll_late ? COLD_jcc_poll : COLD_jcc_land, at);
+	if ((i->marks & MARK_poll_late) || (i->target < 0 && !same_page(t, target))) {
+		c = tr_cold(t, i->marks & MARK_poll_late ? COLD_jcc_poll : COLD_jcc_land, at);
 		c->addr = target;
 		c->insn = (uint16_t)(i - t->i);
 	} else if (i->target >= 0) {
@@ -343,7 +343,7 @@ tr_branch(struct tr *t, struct tr_insn *i)
 		loop(t, i);
 		break;
 	case TK_jmp:
-		if (i->target >= 0 || i->poll_late) {
+		if (i->target >= 0 || (i->marks & MARK_poll_late)) {
 			native_flags(t, i->live_out);
 			taken(t, i, e_jmp(&t->e, NULL));
 		} else {

@@ -7,8 +7,9 @@
  */
 #include "engine/bt/tr.h"
 
-enum { FORMS_SHIFT = 64 - 11, REX_HIGH = 4, ESCAPE_0F = 0x0f };
-static_assert(1 << (64 - FORMS_SHIFT) == BT_FORMS, "the hash has as many values as the table entries");
+enum { PLACES_SHIFT = 64 - 13, ESCAPE_0F = 0x0f, NOTE_SHIFT = 4, NOTE_LEN = 15 };
+static_assert(BT_FORMS << NOTE_SHIFT <= 1 << 16, "a note has 16 bits");
+static_assert(1 << (64 - PLACES_SHIFT) == BT_FORM_PLACES, "the hash has as many values as there are places");
 
 /* Opcode bytes: what to hash behind them. */
 enum { AHEAD = 0 /* a prefix: look at the next byte */, ALONE = 1, MODRM = 2 };
@@ -37,77 +38,123 @@ low_bytes(unsigned n)	/* 1 to 8 */
 	return UINT64_MAX >> (64 - 8 * n);
 }
 
-/* Where the form of these bytes is, if it is anywhere. Only a guess at its length: the entry tells. */
-E_INLINE struct bt_form *
-place_of(const struct tr *t, uint64_t bytes)
+E_INLINE unsigned
+hash(uint32_t mode, uint64_t bytes, unsigned n)
 {
-	uint64_t b = bytes;
-	unsigned n = 0, what, modrm;
+	return (unsigned)(((bytes & low_bytes(n)) ^ mode) * 0x9e3779b97f4a7c15 >> PLACES_SHIFT);
+}
 
-	for (; (what = after[b & 0xff]) == AHEAD && n < 4; n++)
-		b >>= 8;
-	if ((b & 0xff) == ESCAPE_0F) {
-		b >>= 8;
-		n++;
-		what = (b & 0xf0) == 0x80 ? ALONE : MODRM;
+/* The same with ModRM, and SIB when there is one, behind n bytes. */
+E_INLINE unsigned
+hash_modrm(uint32_t mode, uint64_t bytes, unsigned n)
+{
+	unsigned modrm = bytes >> 8 * n & 0xff;
+
+	if (modrm < 0xc0 && (modrm & 7) == 4)
+		return hash(mode, bytes, n + 2);
+	return hash(mode, bytes, n + 1);
+}
+
+/* The same behind n prefixes. */
+E_INLINE unsigned
+hash_opcode(uint32_t mode, uint64_t bytes, unsigned n)
+{
+	unsigned op = bytes >> 8 * n & 0xff;
+
+	if (op == ESCAPE_0F) {
+		op = bytes >> 8 * (n + 1) & 0xff;
+		return (op & 0xf0) == 0x80 ? hash(mode, bytes, n + 2) : hash_modrm(mode, bytes, n + 2);
 	}
-	if (what == MODRM) {
-		modrm = b >> 8 & 0xff;
-		n += modrm < 0xc0 && (modrm & 7) == 4;
-	}
-	n += what;		/* 1 to 7 */
-	return &t->bt->form[((bytes & low_bytes(n)) ^ t->mode) * 0x9e3779b97f4a7c15 >> FORMS_SHIFT];
+	return after[op] == MODRM ? hash_modrm(mode, bytes, n + 1) : hash(mode, bytes, n + 1);
 }
 
-/* Each has two places; what comes in new pushes the other aside. */
-static struct bt_form *
-other_place(const struct tr *t, const struct bt_form *f)
+/* Where the form of these bytes is noted, if it is anywhere: here, or at the place beside it. Only a guess at
+ * its length: the form tells. The two ways of most instructions have numbers known now, which nobody waits for. */
+E_INLINE unsigned
+place_of(uint32_t mode, uint64_t bytes)
 {
-	return &t->bt->form[(size_t)(f - t->bt->form) ^ 1];
+	unsigned n;
+
+	if (after[bytes & 0xff] != AHEAD)
+		return hash_opcode(mode, bytes, 0);
+	if (after[bytes >> 8 & 0xff] != AHEAD)
+		return hash_opcode(mode, bytes, 1);
+	for (n = 2; after[bytes >> 8 * n & 0xff] == AHEAD && n < 4; n++)
+		;
+	return hash_opcode(mode, bytes, n);
 }
 
-static bool
-is_that(const struct tr *t, const struct bt_form *f, uint64_t bytes)
+void
+bt_forms_begin(struct bt_state *bt)
 {
-	return f->in.len != 0 && f->mode == t->mode && (bytes & low_bytes(f->head)) == f->key;	/* head is 0 where there is none */
+	bt->form[0].key = 1;	/* no bytes make it */
+	bt->nforms = 1;
 }
 
-static uint64_t
-extend(uint64_t v, unsigned size, bool sign)
+/* A note of a form: its number, and in the low bits how long its instructions are. Who goes from one instruction to the
+ * next waits for the note alone; whether it is right shows later. */
+E_INLINE const struct bt_form *
+noted(const struct bt_state *bt, unsigned at, unsigned *len)
 {
-	unsigned shift = 64 - 8 * size;
+	unsigned note = bt->form_at[at];
 
-	return sign ? (uint64_t)((int64_t)(v << shift) >> shift) : v << shift >> shift;
+	*len = note & NOTE_LEN;
+	return &bt->form[note >> NOTE_SHIFT];
 }
 
-/* The instruction at i->raw, of which E_COPY bytes can be read, if its form is known. */
-bool
-tr_form_find(const struct tr *t, struct tr_insn *i)
+E_INLINE const struct bt_form *
+find(const struct bt_state *bt, uint32_t mode, const uint8_t *raw, unsigned *len)
 {
 	const struct bt_form *f;
-	uint64_t bytes, v;
+	uint64_t bytes;
+	unsigned at;
 
-	__builtin_memcpy(&bytes, i->raw, sizeof(bytes));
-	f = place_of(t, bytes);
-	if (!is_that(t, f, bytes)) {
-		f = other_place(t, f);
-		if (!is_that(t, f, bytes))
-			return false;
-	}
-	i->in = f->in;
-	i->use = f->use;
-	i->maybe = f->maybe;
-	i->f = f->f;
-	i->kind = f->kind;
-	if (f->in.disp_size != 0) {
-		__builtin_memcpy(&v, i->raw + f->in.disp_at, sizeof(v));
-		i->in.disp = (int64_t)extend(v, f->in.disp_size, true);
-	}
-	if (f->in.imm_size != 0) {
-		__builtin_memcpy(&v, i->raw + f->in.imm_at, sizeof(v));
-		i->in.imm = extend(v, f->in.imm_size, f->imm_signed);
-	}
-	return true;
+	__builtin_memcpy(&bytes, raw, sizeof(bytes));
+	at = place_of(mode, bytes);
+	f = noted(bt, at, len);
+	if ((bytes & f->mask) == f->key && f->mode == mode)
+		return f;
+	f = noted(bt, at ^ 1, len);
+	return (bytes & f->mask) == f->key && f->mode == mode ? f : NULL;
+}
+
+/* What is known of the instruction at raw, of which E_COPY bytes can be read; NULL: nothing. */
+const struct tr_known *
+tr_form_look(const struct tr *t, const uint8_t *raw)
+{
+	unsigned len;
+	const struct bt_form *f = find(t->bt, t->mode, raw, &len);
+
+	return f != NULL ? &f->known : NULL;
+}
+
+E_INLINE uint64_t
+extend(const uint8_t *from, unsigned size, bool sign)
+{
+	unsigned shift = 64 - 8 * size;
+	uint64_t v;
+
+	__builtin_memcpy(&v, from, sizeof(v));
+	v <<= shift;
+	return sign ? (uint64_t)((int64_t)v >> shift) : v >> shift;
+}
+
+/* The instruction at i->raw, of which E_COPY bytes can be read, if its form is known: its length, or 0. */
+unsigned
+tr_form_read(const struct tr *t, struct tr_insn *i)
+{
+	const uint8_t *raw = i->raw;
+	unsigned len;
+	const struct bt_form *f = find(t->bt, t->mode, raw, &len);
+
+	if (f == NULL)
+		return 0;
+	i->known = f->known;
+	if (f->known.in.disp_size != 0)
+		i->in.disp = (int64_t)extend(raw + f->known.in.disp_at, f->known.in.disp_size, true);
+	if (f->known.in.imm_size != 0)
+		i->in.imm = extend(raw + f->known.in.imm_at, f->known.in.imm_size, f->imm_signed);
+	return len;
 }
 
 /* Kinds that follow from the form and the mode alone. */
@@ -137,19 +184,30 @@ is_signed(const struct tr_insn *i)
 	return insn_decode(copy, E_COPY, ISA_64, &in) > 0 && (int64_t)in.imm < 0;
 }
 
+/* The table is full: begin anew. */
+static void
+forget_all(struct bt_state *bt)
+{
+	unsigned k;
+
+	for (k = 0; k < BT_FORM_PLACES; k++)
+		bt->form_at[k] = 0;
+	bt_forms_begin(bt);
+}
+
 void
 tr_form_keep(const struct tr *t, const struct tr_insn *i)
 {
 	const struct insn *in = &i->in;
-	unsigned head = in->disp_size != 0 ? in->disp_at : in->imm_size != 0 ? in->imm_at : in->len;
-	struct bt_form *f;
+	unsigned head = in->disp_size != 0 ? in->disp_at : in->imm_size != 0 ? in->imm_at : in->len, at;
+	struct bt_state *bt = t->bt;
 	uint64_t bytes;
 
 	if (tr_is32(t) || !is_fixed(i->kind))
 		return;
 	if (in->disp_size != 0 && (!in->has_modrm || in->asize == 2))
 		return;		/* an address without ModRM */
-	if (in->imm_size != 0 && ((in->prefixes & PFX_vex) || (in->imm_size != 1 && in->imm_size != 4 && in->imm_size != 8)))
+	if (in->imm_size != 0 && ((in->prefixes & PFX_vex) || (in->imm_size & (in->imm_size - 1)) != 0))
 		return;		/* a register's number, two of them */
 	switch (in->id) {
 	case INSN_rol: case INSN_ror: case INSN_rcl: case INSN_rcr: case INSN_shl: case INSN_shr: case INSN_sar:
@@ -161,9 +219,12 @@ tr_form_keep(const struct tr *t, const struct tr_insn *i)
 	}
 	if (head > sizeof(bytes))
 		return;
+	if (bt->nforms == BT_FORMS)
+		forget_all(bt);
 	__builtin_memcpy(&bytes, i->raw, sizeof(bytes));
-	f = place_of(t, bytes);
-	*other_place(t, f) = *f;
-	*f = (struct bt_form){ .head = (uint8_t)head, .key = bytes & low_bytes(head), .mode = t->mode, .kind = i->kind, .f = i->f,
-		.maybe = i->maybe, .imm_signed = in->imm_size != 0 && is_signed(i), .in = *in, .use = i->use };
+	at = place_of(t->mode, bytes);
+	bt->form_at[at ^ 1] = bt->form_at[at];
+	bt->form_at[at] = (uint16_t)(bt->nforms << NOTE_SHIFT | in->len);
+	bt->form[bt->nforms++] = (struct bt_form){ .key = bytes & low_bytes(head), .mask = low_bytes(head), .mode = t->mode,
+		.imm_signed = in->imm_size != 0 && is_signed(i), .known = i->known };
 }

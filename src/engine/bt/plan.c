@@ -189,77 +189,124 @@ use_of(struct tr_insn *i)
 	i->use.fl_read &= (uint16_t)~i->maybe;
 }
 
+/* Control never goes on behind it within the block; it goes to a known address; whoever comes next may read all flags;
+ * nothing that it does can come between a check and what it is for. */
+static const uint8_t flow[UINT8_MAX + 1] = {
+	[TK_interp] = TRAIT_ends | TRAIT_open, [TK_jmp_reg] = TRAIT_ends | TRAIT_open, [TK_ret] = TRAIT_ends | TRAIT_open | TRAIT_quiet,
+	[TK_call_reg] = TRAIT_ends | TRAIT_open | TRAIT_quiet, [TK_jmp] = TRAIT_ends | TRAIT_direct,
+	[TK_call] = TRAIT_ends | TRAIT_direct | TRAIT_quiet, [TK_jcc] = TRAIT_direct | TRAIT_quiet, [TK_loop] = TRAIT_direct,
+	[TK_acflag] = TRAIT_ends, [TK_syscall] = TRAIT_ends, [TK_sysret] = TRAIT_ends, [TK_plain] = TRAIT_quiet,
+	[TK_verbatim] = TRAIT_quiet, [TK_lea] = TRAIT_quiet, [TK_nothing] = TRAIT_quiet, [TK_push] = TRAIT_quiet,
+	[TK_pop] = TRAIT_quiet, [TK_bits] = TRAIT_quiet, [TK_segsel] = TRAIT_quiet,
+};
+
+/* Its own code leaves S1 alone. */
 static bool
-decode(const struct tr *t, unsigned off, struct tr_insn *i)
+holds(const struct tr_insn *i)
 {
-	if (off >= PAGE_SIZE)
+	unsigned k;
+
+	switch (i->kind) {
+	case TK_nothing: case TK_jcc: case TK_verbatim:
+		return true;
+	case TK_plain:
+		for (k = 0; k < i->in.nopnds; k++)
+			if (i->in.op[k].kind == OPND_mem)
+				return false;
+		/* fallthrough */
+	case TK_lea:
+		return ((i->use.gpr_read | i->use.gpr_write) & HOMED) == 0;
+	default:
 		return false;
-	i->off = (uint16_t)off;
-	i->raw = t->bytes + off;
-	i->cross = i->maybe = 0;
-	if (off <= PAGE_SIZE - 2 * E_COPY && tr_form_find(t, i))
-		return true;
-	if (insn_decode(t->bytes + off, PAGE_SIZE - off, tr_isa(t), &i->in) == 0) {
+	}
+}
+
+/* What follows from the other things known of i. */
+static void
+traits(const struct tr *t, struct tr_insn *i)
+{
+	const uint32_t flags = insn_info[i->in.id].flags;
+	bool fpu = (i->kind == TK_plain || i->kind == TK_verbatim) && (flags & FPU_FLAGS);
+
+	i->traits = flow[i->kind] | (fpu ? TRAIT_fpu : 0) | (flags & IF_branch ? TRAIT_branch : 0) | (holds(i) ? TRAIT_holds : 0) |
+		(tr_uses_stack(i) ? TRAIT_stack : 0) | (tr_may_share(t, i) ? TRAIT_shares : 0);
+	if (i->kind == TK_verbatim && !fpu && !(t->mode & BM_counted))
+		i->traits |= TRAIT_copy;
+	i->kills = i->use.fl_write & (uint16_t)~i->maybe & RFLAGS_arith;
+	i->needs = i->use.fl_read & RFLAGS_arith;
+	if (i->kind == TK_interp || (t->mode & BM_counted))
+		i->needs = RFLAGS_arith;
+}
+
+/* An instruction that is not of a known form. */
+static void
+decode_anew(const struct tr *t, struct tr_insn *i)
+{
+	unsigned left = PAGE_SIZE - i->off;
+
+	i->maybe = 0;
+	if (insn_decode(i->raw, left, tr_isa(t), &i->in) == 0) {
 		/* It goes on in the next page: tr_plan looks there, else the interpreter does. */
-		i->cross = CROSS_UNKNOWN;
-		i->in = (struct insn){ .id = INSN_invalid, .len = (uint8_t)(PAGE_SIZE - off) };
-		i->use = (struct insn_use){ .fl_read = RFLAGS_arith };
-		i->kind = TK_interp;
-		return true;
+		i->marks = MARK_cross;
+		i->in = (struct insn){ .id = INSN_invalid, .len = (uint8_t)left };
 	}
 	if (tr_is32(t))
 		tr32_normalise(&i->in);
+	i->use = (struct insn_use){ .fl_read = RFLAGS_arith };
 	if (i->in.id != INSN_invalid)
 		use_of(i);
 	i->kind = (uint8_t)kind_of(t, i);
-	if (off <= PAGE_SIZE - 2 * E_COPY && i->in.id != INSN_invalid)
+	traits(t, i);
+	if (left >= 2 * E_COPY && i->in.id != INSN_invalid)
 		tr_form_keep(t, i);
-	return true;
 }
 
-/* The instruction at off ends in the next page. */
-static bool
-decode_straddling(struct tr *t, unsigned off, struct tr_insn *i)
+/* The instruction at off, in the page; where it ends. */
+static inline unsigned
+decode(const struct tr *t, unsigned off, struct tr_insn *i)
 {
-	unsigned here = PAGE_SIZE - off, k;
+	unsigned len;
+
+	i->off = (uint16_t)off;
+	i->marks = 0;
+	i->raw = t->bytes + off;
+	if (off <= PAGE_SIZE - 2 * E_COPY && (len = tr_form_read(t, i)) != 0)
+		return off + len;
+	decode_anew(t, i);
+	return off + i->in.len;
+}
+
+/* An instruction that ends in the next page. False: leave it to the interpreter. */
+static bool
+decode_straddling(struct tr *t, struct tr_insn *i)
+{
+	unsigned here = PAGE_SIZE - i->off, k;
 	struct bt_page *second;
 	const uint8_t *bytes;
 	struct insn in;
 
-	if (off >= PAGE_SIZE || here >= 15 || t->bt->npages + 1 >= t->bt->pages_max)
+	i->marks = 0;
+	if (here >= 15 || t->bt->npages + 1 >= t->bt->pages_max)
 		return false;
 	if ((second = bt_page_at(t->bt, t->pg->vpage + PAGE_SIZE)) == NULL)
 		return false;
 	tr_hold(t->bt, second);
 	bytes = mem_get(t->c->mem, second->gpa, PAGE_SIZE);
 	for (k = 0; k < sizeof(t->straddle); k++)
-		t->straddle[k] = k < here ? t->bytes[off + k] : bytes[k - here];
+		t->straddle[k] = k < here ? i->raw[k] : bytes[k - here];
 	if (insn_decode(t->straddle, sizeof(t->straddle), tr_isa(t), &in) <= 0)
 		return false;
 	if (tr_is32(t))
 		tr32_normalise(&in);
 	i->in = in;
+	i->marks = MARK_cross;
 	bt_cross_note(t->bt, second, t->pg);
-	i->off = (uint16_t)off;
 	i->raw = t->straddle;
 	i->cross = bt_page_id(t->bt, second);
 	use_of(i);
 	i->kind = (uint8_t)kind_of(t, i);
+	traits(t, i);
 	return true;
-}
-
-/* Control never goes on behind it within the block; it goes to a known address; whoever comes next may read all flags. */
-enum { ENDS = 1, DIRECT = 2, ALL_LIVE = 4 };
-static const uint8_t flow[UINT8_MAX + 1] = {
-	[TK_interp] = ENDS | ALL_LIVE, [TK_jmp_reg] = ENDS | ALL_LIVE, [TK_call_reg] = ENDS | ALL_LIVE, [TK_ret] = ENDS | ALL_LIVE,
-	[TK_jmp] = ENDS | DIRECT, [TK_call] = ENDS | DIRECT, [TK_jcc] = DIRECT, [TK_loop] = DIRECT,
-	[TK_acflag] = ENDS, [TK_syscall] = ENDS, [TK_sysret] = ENDS,
-};
-
-static bool
-ends(const struct tr_insn *i)
-{
-	return (flow[i->kind] & ENDS) != 0;
 }
 
 /* The arithmetic flags that code at rip needs, as far as one can see from here. */
@@ -267,17 +314,23 @@ static uint16_t
 live_at(const struct tr *t, uint64_t rip)
 {
 	uint16_t live = 0, written = 0;
-	struct tr_insn i;
+	const struct tr_known *i;
+	struct tr_insn anew;
 	unsigned n, off = (unsigned)(rip & ~PAGE_MASK);
 
 	if ((rip & PAGE_MASK) != t->pg->vpage || (t->mode & BM_counted))
 		return RFLAGS_arith;
-	for (n = 0; n < PEEK && written != RFLAGS_arith; n++, off += i.in.len) {
-		if (!decode(t, off, &i) || i.kind == TK_interp)
+	for (n = 0; n < PEEK && written != RFLAGS_arith && off < PAGE_SIZE; n++, off += i->in.len) {
+		i = off <= PAGE_SIZE - 2 * E_COPY ? tr_form_look(t, t->bytes + off) : NULL;
+		if (i == NULL) {
+			(void)decode(t, off, &anew);
+			i = &anew.known;
+		}
+		if (i->kind == TK_interp)
 			break;
-		live |= i.use.fl_read & (uint16_t)~written & RFLAGS_arith;
-		written |= i.use.fl_write & (uint16_t)~i.maybe & RFLAGS_arith;
-		if (insn_info[i.in.id].flags & IF_branch)
+		live |= i->needs & (uint16_t)~written;
+		written |= i->kills;
+		if (i->traits & TRAIT_branch)
 			break;
 	}
 	return live | (RFLAGS_arith & (uint16_t)~written);
@@ -317,58 +370,74 @@ find_targets(struct tr *t)
 			at = -1;
 		i->target = (int16_t)at;
 		if (at >= 0)
-			t->i[at].label = true;
+			t->i[at].marks |= MARK_label;
 	}
 }
 
-/* Flags needed outside of the block where its instructions leave it. */
+/* Flags needed outside of the block where its instructions leave it: of those that do. */
 static void
 find_live_outside(const struct tr *t, uint16_t *out)
 {
 	const struct tr_insn *i;
 	unsigned k;
 
-	for (k = 0; k < t->n; k++)
-		out[k] = t->i[k].kind == TK_acflag ? live_at(t, tr_next(t, &t->i[k])) : 0;
+	out[t->n - 1] = 0;
 	for (k = 0; k < t->ndirect; k++) {
 		i = &t->i[t->direct[k]];
-		if (i->target < 0)
-			out[t->direct[k]] = live_at(t, tr_target(t, i));
+		out[t->direct[k]] = i->target < 0 ? live_at(t, tr_target(t, i)) : 0;
 	}
-	if (t->n > 0 && !ends(&t->i[t->n - 1]))
+	if (t->falls)
 		out[t->n - 1] |= live_at(t, tr_next(t, &t->i[t->n - 1]));
+	for (k = 0; (t->kinds & 1ull << TK_acflag) && k < t->n; k++)
+		if (t->i[k].kind == TK_acflag)
+			out[k] = live_at(t, tr_next(t, &t->i[k]));
+}
+
+/* Flags live before and behind each instruction. Whether some have changed. */
+static bool
+live_pass(struct tr *t, const uint16_t *out)
+{
+	enum { LEAVES = TRAIT_ends | TRAIT_direct };
+	struct tr_insn *i = &t->i[t->n - 1];
+	unsigned live = t->falls ? out[t->n - 1] : 0, before, changed = 0;
+
+	for (; i >= t->i; i--) {
+		if (i->traits & LEAVES) {
+			if (i->traits & TRAIT_ends)
+				live = 0;
+			if (i->traits & TRAIT_open)
+				live = RFLAGS_arith;
+			else if ((i->traits & TRAIT_direct) || i->kind == TK_acflag)
+				live |= out[i - t->i];
+			if (i->target >= 0)
+				live |= t->i[i->target].live;
+		}
+		i->live_out = (uint16_t)live;
+		before = i->live;
+		live = (live & ~(unsigned)i->kills) | i->needs;
+		i->live = (uint16_t)live;
+		changed |= live ^ before;
+	}
+	return changed != 0;
 }
 
 static void
 find_live(struct tr *t)
 {
-	uint16_t out[TR_INSNS], live;
-	bool loops = false, again = true;
+	uint16_t out[TR_INSNS];
+	bool loops = false;
 	struct tr_insn *i;
-	unsigned k, f;
+	unsigned k;
 
+	if (t->n == 0)
+		return;
 	find_live_outside(t, out);
 	for (k = 0; k < t->ndirect; k++) {
 		i = &t->i[t->direct[k]];
 		loops |= i->target >= 0 && i->target <= (int)t->direct[k];
 	}
-	while (again) {
-		again = false;
-		for (k = t->n, live = 0; k-- > 0; i->live = live) {
-			i = &t->i[k];
-			f = flow[i->kind];
-			live = out[k] | (f & ENDS ? 0 : live);
-			if (f != 0 && i->target >= 0)
-				live |= t->i[i->target].live;
-			if (f & ALL_LIVE)
-				live = RFLAGS_arith;
-			i->live_out = live;
-			live = (uint16_t)((live & ~(i->use.fl_write & ~i->maybe)) | i->use.fl_read) & RFLAGS_arith;
-			if (i->kind == TK_interp || (t->mode & BM_counted))
-				live = RFLAGS_arith;
-			again |= loops && live != i->live;
-		}
-	}
+	while (live_pass(t, out) && loops)
+		;
 }
 
 static bool
@@ -390,12 +459,12 @@ find_polls(struct tr *t)
 		if (i->kind == TK_call || tr_target(t, i) > tr_rip(t, i) || (t->mode & BM_counted) ||
 		    (tr_target(t, i) & PAGE_MASK) != t->pg->vpage)
 			continue;
-		for (j = k; (t->i[j].live != 0 || behind_sti(t, j)) && !t->i[j].label && j > 0; j--)
+		for (j = k; (t->i[j].live != 0 || behind_sti(t, j)) && !(t->i[j].marks & MARK_label) && j > 0; j--)
 			;
 		if (t->i[j].live == 0 && !behind_sti(t, j))
-			t->i[j].poll = true;
+			t->i[j].marks |= MARK_poll;
 		else
-			i->poll_late = true;
+			i->marks |= MARK_poll_late;
 	}
 }
 
@@ -405,61 +474,57 @@ hold_shadows(struct tr *t)
 {
 	unsigned k;
 
-	for (k = 0; t->sti && k < t->n; k++)
-		if (t->i[k].kind == TK_sti && (k + 1 >= t->n || t->i[k + 1].label || t->i[k + 1].kind == TK_interp))
+	for (k = 0; k < t->n; k++)
+		if (t->i[k].kind == TK_sti && (k + 1 >= t->n || (t->i[k + 1].marks & MARK_label) || t->i[k + 1].kind == TK_interp)) {
 			t->i[k].kind = TK_interp;
+			traits(t, &t->i[k]);
+		}
 }
 
 /* The block ends behind t's last instruction, a conditional jump. */
 static bool
 jump_ends(const struct tr *t, unsigned off, unsigned *jumps)
 {
-	return t->i[t->n - 1].kind == TK_jcc && (++*jumps == JUMPS_MAX ||
-		bt_block_find(t->bt, t->pg, t->pg->vpage + off, t->narrow) != NULL);
+	return ++*jumps == JUMPS_MAX || bt_block_find(t->bt, t->pg, t->pg->vpage + off, t->narrow) != NULL;
 }
 
 void
 tr_plan(struct tr *t, unsigned start)
 {
-	uint64_t reach = 0, target;	/* a jump of the block goes as far as here */
-	unsigned off = start, jumps = 0;
+	uint64_t reach = 0, target, kinds = 0;	/* reach: a jump of the block goes as far as here */
+	unsigned off = start, jumps = 0, traits = 0;
 	struct tr_insn *i;
-	bool direct;
 
-	t->falls = true;
-	t->sti = false;
 	t->ndirect = 0;
-	for (t->n = 0; t->n < TR_INSNS; ) {
-		i = &t->i[t->n];
-		i->label = i->poll = i->poll_late = false;
-		if (!decode(t, off, i))
-			break;
-		if (i->cross == CROSS_UNKNOWN && !decode_straddling(t, off, i))
-			i->cross = 0;
+	for (i = t->i; off < PAGE_SIZE && i < t->i + TR_INSNS; i++) {
+		off = decode(t, off, i);
+		if ((i->marks & MARK_cross) && decode_straddling(t, i))
+			off = i->off + i->in.len;
 		i->target = -1;
-		t->sti |= i->kind == TK_sti;
 		i->live = 0;
-		direct = (flow[i->kind] & DIRECT) != 0;
-		if (direct)
-			t->direct[t->ndirect++] = (uint16_t)t->n;
-		t->n++;
-		off += i->in.len;
-		if (off > PAGE_SIZE)
-			break;
-		target = direct && i->kind != TK_call ? tr_target(t, i) : 0;
-		if ((target & PAGE_MASK) == t->pg->vpage && target > reach)
-			reach = target;
-		if (ends(i) && reach < t->pg->vpage + off) {
-			t->falls = false;
+		i->group = NO_GROUP;
+		traits |= i->traits;
+		kinds |= 1ull << i->kind;
+		if (!(i->traits & (TRAIT_direct | TRAIT_ends)))
+			continue;
+		if (i->traits & TRAIT_direct) {
+			t->direct[t->ndirect++] = (uint16_t)(i - t->i);
+			target = i->kind != TK_call ? tr_target(t, i) : 0;
+			if ((target & PAGE_MASK) == t->pg->vpage && target > reach)
+				reach = target;
+		}
+		if (((i->traits & TRAIT_ends) && reach < t->pg->vpage + off) || (i->kind == TK_jcc && jump_ends(t, off, &jumps))) {
+			i++;
 			break;
 		}
-		if (jump_ends(t, off, &jumps))
-			break;
 	}
-	if (t->n > 0 && ends(&t->i[t->n - 1]))
-		t->falls = false;
+	t->n = (unsigned)(i - t->i);
+	t->traits = traits;
+	t->kinds = kinds;
+	t->falls = t->n == 0 || !(i[-1].traits & TRAIT_ends);
 	find_targets(t);
-	hold_shadows(t);
+	if (kinds & 1ull << TK_sti)
+		hold_shadows(t);
 	find_live(t);
 	find_polls(t);
 	tr_share(t);

@@ -19,27 +19,20 @@ struct base {
 
 struct touch { int64_t disp; unsigned size; bool write; };
 
-/* The access of i that can be in a group of `base`. A kernel goes from one object to the next: there
+/* Whether i's access can be in a group, wherever its displacement leads. A kernel goes from one object to the next: there
  * the stack alone is worth it. */
-static bool
-access_of(const struct tr *t, const struct tr_insn *i, int *base, struct touch *a)
+bool
+tr_may_share(const struct tr *t, const struct tr_insn *i)
 {
 	const struct insn *in = &i->in;
 	unsigned k, n = 0;
 
-	*base = RSP;
 	switch (i->kind) {
 	case TK_push:
-		*a = (struct touch){ -8, 8, true };
 		return in->op[0].kind != OPND_mem;
-	case TK_call:
-		*a = (struct touch){ -8, 8, true };
-		return true;
 	case TK_call_reg:
-		*a = (struct touch){ -8, 8, true };
 		return in->op[0].kind == OPND_reg;
-	case TK_pop: case TK_ret:
-		*a = (struct touch){ 0, 8, false };
+	case TK_call: case TK_pop: case TK_ret:
 		return true;
 	case TK_plain:
 		break;
@@ -47,25 +40,39 @@ access_of(const struct tr *t, const struct tr_insn *i, int *base, struct touch *
 		return false;
 	}
 	if (in->base >= INSN_RIP || tr_homed(in->base) || tr_turns(i, in->base) || in->index != INSN_NOREG || in->asize != 8 ||
-	    in->seg == SEG_fs || in->seg == SEG_gs || in->disp < -STACK_REACH || in->disp > STACK_REACH)
+	    in->seg == SEG_fs || in->seg == SEG_gs || (!(t->mode & BM_user) && in->base != RSP))
 		return false;
-	if (!(t->mode & BM_user) && in->base != RSP)
-		return false;
-	*base = in->base;
-	*a = (struct touch){ .disp = in->disp };
-	for (k = 0; k < in->nopnds; k++) {
-		if (in->op[k].kind != OPND_mem)
-			continue;
-		a->size = in->op[k].size;
-		a->write |= (in->op[k].access & OPND_w) != 0;
-		n++;
-	}
+	for (k = 0; k < in->nopnds; k++)
+		n += in->op[k].kind == OPND_mem;
 	return n == 1;
 }
 
-/* Whether code of i refills the stack entry, or uses what it was filled with. */
+/* The access of i, one of those, when it is near enough. */
 static bool
-uses_stack(const struct tr_insn *i)
+access_of(const struct tr_insn *i, int *base, struct touch *a)
+{
+	const struct insn *in = &i->in;
+	const struct opnd *op = in->op;
+
+	*base = RSP;
+	switch (i->kind) {
+	case TK_push: case TK_call: case TK_call_reg:
+		*a = (struct touch){ -8, 8, true };
+		return true;
+	case TK_pop: case TK_ret:
+		*a = (struct touch){ 0, 8, false };
+		return true;
+	default:
+		while (op->kind != OPND_mem)
+			op++;
+		*base = in->base;
+		*a = (struct touch){ in->disp, op->size, (op->access & OPND_w) != 0 };
+		return in->disp >= -STACK_REACH && in->disp <= STACK_REACH;
+	}
+}
+
+bool
+tr_uses_stack(const struct tr_insn *i)
 {
 	const struct insn *in = &i->in;
 
@@ -98,19 +105,6 @@ moves_by(const struct tr_insn *i, int reg, int64_t *by)
 	else
 		return false;
 	return *by == (int32_t)*by;
-}
-
-/* Nothing that i does can come between a check and what it is for. */
-static bool
-is_quiet(const struct tr_insn *i)
-{
-	switch (i->kind) {
-	case TK_plain: case TK_verbatim: case TK_lea: case TK_nothing: case TK_push: case TK_pop: case TK_jcc: case TK_call:
-	case TK_ret: case TK_call_reg: case TK_bits: case TK_segsel:
-		return true;
-	default:
-		return false;
-	}
 }
 
 static bool
@@ -158,13 +152,13 @@ collect(struct tr *t)
 	for (k = 0; k < t->n; k++) {
 		struct tr_insn *i = &t->i[k];
 
-		if (open != 0 && (i->label || !is_quiet(i)))
+		if (open != 0 && ((i->marks & MARK_label) || !(i->traits & TRAIT_quiet)))
 			for (; open != 0; open &= open - 1)
 				bases[__builtin_ctz(open)].g = NULL;
-		if (access_of(t, i, &base, &a)) {
+		if ((i->traits & TRAIT_shares) && access_of(i, &base, &a)) {
 			join(t, k, &bases[base], base, &a);
 			open |= 1u << base;
-		} else if (uses_stack(i)) {
+		} else if (i->traits & TRAIT_stack) {
 			bases[RSP].g = NULL;
 		}
 		for (moved = i->use.gpr_write & open; moved != 0; moved &= moved - 1) {
@@ -186,8 +180,8 @@ hoist(const struct tr *t, struct tr_group *g)
 	int64_t by;
 
 	while (t->i[k].live != 0) {
-		if (k == 0 || t->i[k].label || !is_quiet(&t->i[k - 1]) || t->i[k - 1].kind == TK_jcc ||
-		    !moves_by(&t->i[k - 1], g->base, &by) || (g->base == RSP && uses_stack(&t->i[k - 1])))
+		if (k == 0 || (t->i[k].marks & MARK_label) || !(t->i[k - 1].traits & TRAIT_quiet) || t->i[k - 1].kind == TK_jcc ||
+		    !moves_by(&t->i[k - 1], g->base, &by) || (g->base == RSP && (t->i[k - 1].traits & TRAIT_stack)))
 			return false;
 		lo += (int32_t)by, hi += (int32_t)by;
 		k--;
@@ -224,11 +218,7 @@ tr_share(struct tr *t)
 	unsigned k;
 
 	t->ngroups = 0;
-	for (k = 0; k < t->n; k++) {
-		t->i[k].group = NO_GROUP;
-		t->i[k].checks = false;
-	}
-	if (t->narrow || (t->mode & BM_code32))
+	if (t->narrow || (t->mode & BM_code32) || !(t->traits & TRAIT_shares))
 		return;
 	collect(t);
 	for (k = 0; k < t->ngroups; k++) {
@@ -241,6 +231,6 @@ tr_share(struct tr *t)
 		if (g->members == 1 && (g->table || t->i[g->at].group == (int)k))
 			dissolve(t, k);
 		else
-			t->i[g->at].checks = true;
+			t->i[g->at].marks |= MARK_checks;
 	}
 }

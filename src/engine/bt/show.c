@@ -33,8 +33,8 @@ show_guest(FILE *f, const struct tr *t, const struct tr_insn *i)
 	insn_text(i->raw, i->in.len, tr_isa(t), rip, text, sizeof(text));
 	fprintf(f, "  %llx  ", (unsigned long long)rip);
 	show_bytes(f, i->raw, i->in.len);
-	fprintf(f, "%s%s%s%s\n", text, i->kind == TK_interp ? "  ; leaves" : "", i->label ? "  ; label" : "",
-		i->poll ? "  ; polls" : "");
+	fprintf(f, "%s%s%s%s\n", text, i->kind == TK_interp ? "  ; leaves" : "", i->marks & MARK_label ? "  ; label" : "",
+		i->marks & MARK_poll ? "  ; polls" : "");
 }
 
 /* Host code from `at` (in the writable mapping) to `end`. */

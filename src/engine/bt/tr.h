@@ -11,29 +11,50 @@ enum tr_kind {
 	TK_plain,	/* re-encode, with its memory operand checked */
 	TK_verbatim,	/* copy: it has no operand that is elsewhere than in the guest */
 	TK_nothing, TK_lea, TK_push, TK_pop, TK_leave, TK_jcc, TK_loop, TK_jmp, TK_call, TK_jmp_reg, TK_call_reg,
-	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_cr2, TK_cpuid, TK_syscall, TK_sysret, TK_bits, TK_string, TK_string_one, TK_code32 /* as code32.c does */
+	TK_ret, TK_swapgs, TK_cli, TK_sti, TK_rdtsc, TK_pushf, TK_segsel, TK_base, TK_acflag, TK_cr2, TK_cpuid, TK_syscall, TK_sysret, TK_bits, TK_string, TK_string_one, TK_code32 /* as code32.c does */,
+	TK__COUNT
 };
+static_assert(TK__COUNT <= 64, "a set of them is one number");
 
 enum tr_flags { FL_native, FL_saved };
 
+/* What follows from form and mode. */
+enum tr_trait {
+	TRAIT_ends = 1,			/* control never goes on behind it within the block */
+	TRAIT_direct = 2,		/* it goes to a known address */
+	TRAIT_open = 4,			/* whoever comes next may read all flags */
+	TRAIT_copy = 8,			/* its bytes are all there is to it */
+	TRAIT_shares = 16,		/* its access may have a check in common with others */
+	TRAIT_quiet = 32,		/* nothing that it does can come between a check and what it is for */
+	TRAIT_stack = 64,		/* its code refills the stack entry, or uses what that was filled with */
+	TRAIT_branch = 128,
+	TRAIT_fpu = 256,		/* the FPU's state must be loaded */
+	TRAIT_holds = 512		/* it leaves S1 alone */
+};
+/* Where an instruction stands in its block. */
+enum tr_mark {
+	MARK_label = 1,			/* a jump of this block goes here */
+	MARK_checks = 2,		/* a group's check stands before it */
+	MARK_poll = 4,			/* look at cpu->attention before it */
+	MARK_poll_late = 8,		/* a backward branch that found no place for that */
+	MARK_cross = 16			/* it ends in the next page */
+};
+
 struct tr_insn {
-	struct insn in;
-	struct insn_use use;
-	struct tr_fields f;		/* of TK_plain */
+	union {
+		struct { TR_KNOWN; };
+		struct tr_known known;
+	};
 	uint16_t off;			/* in the page */
 	uint16_t live, live_out;	/* arithmetic flags needed before it, behind it */
-	uint16_t maybe;			/* flags that it may write, or leave: in use.fl_write, not in use.fl_read */
-	uint8_t kind;
-	bool label;			/* a jump of this block goes here */
-	bool checks;			/* a group's check stands before it */
-	bool poll;			/* look at cpu->attention before it */
-	bool poll_late;			/* a backward branch that found no place for that */
-	int8_t group;			/* whose check is good for its access, or NO_GROUP */
 	int16_t target;			/* direct branch: index in this block, or -1 */
+	uint8_t marks;			/* enum tr_mark */
+	int8_t group;			/* whose check is good for its access, or NO_GROUP */
+	uint32_t cross;			/* MARK_cross: the next page's instance's id */
 	const uint8_t *raw;		/* its bytes */
-	uint32_t cross;			/* it ends in the next page: that instance's id */
 	uint8_t *host;			/* where its code begins (writable mapping) */
 };
+static_assert(sizeof(struct tr_insn) == 128, "their index is a shift");
 
 /* Code to be written behind the block's body. */
 enum cold_kind { COLD_tlb, COLD_tlb_const, COLD_stack, COLD_near, COLD_range, COLD_exit, COLD_land, COLD_jcc_land, COLD_jcc_poll, COLD_fpu,
@@ -73,8 +94,9 @@ struct tr {
 	const uint8_t *bytes;		/* guest page */
 	uint8_t straddle[32];		/* the bytes of an instruction that ends in the next page */
 	unsigned n, ndirect;
+	unsigned traits;		/* of all of them, */
+	uint64_t kinds;			/* and 1 << kind */
 	uint16_t direct[TR_INSNS];	/* instructions that are direct jumps and calls */
-	bool sti;			/* one of them is STI */
 	uint8_t *body_end;		/* where the cold part begins */
 	bool falls;			/* the last instruction runs on to the next address */
 	enum tr_flags fl;
@@ -91,7 +113,8 @@ struct tr {
 };
 
 /* what is known of an instruction: forms.c */
-bool tr_form_find(const struct tr *t, struct tr_insn *i);
+const struct tr_known *tr_form_look(const struct tr *t, const uint8_t *raw);
+unsigned tr_form_read(const struct tr *t, struct tr_insn *i);
 void tr_form_keep(const struct tr *t, const struct tr_insn *i);
 /* liveness and classification: plan.c */
 void tr_plan(struct tr *t, unsigned start);
@@ -107,6 +130,8 @@ void tr_flags_for(struct tr *t, struct tr_insn *i, int tmp);
 struct cold *tr_cold(struct tr *t, unsigned kind, uint8_t *from);
 /* checks in common: share.c; near entries: near.c */
 void tr_share(struct tr *t);
+bool tr_may_share(const struct tr *t, const struct tr_insn *i);
+bool tr_uses_stack(const struct tr_insn *i);
 void tr_group_checks(struct tr *t, unsigned k);	/* when the instruction has .checks */
 struct rm tr_group_member(struct tr *t, const struct tr_insn *i, int32_t disp);
 struct bt_site *tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, uint32_t info);

@@ -97,21 +97,6 @@ count(struct tr *t)
 	e_store(&t->e, retired, S0);
 }
 
-/* What i's own code leaves S1 alone, or uses it for the delta of its group. */
-static bool
-keeps_held(const struct tr *t, const struct tr_insn *i)
-{
-	bool homed = ((i->use.gpr_read | i->use.gpr_write) & HOMED) != 0;
-	unsigned k;
-
-	if (tr_in_group(t, i) || i->kind == TK_nothing || i->kind == TK_jcc)
-		return true;
-	for (k = 0; k < i->in.nopnds; k++)
-		if (i->in.op[k].kind == OPND_mem && i->kind != TK_lea)
-			return false;
-	return i->kind == TK_verbatim || ((i->kind == TK_plain || i->kind == TK_lea) && !homed);
-}
-
 static void
 verbatim(struct tr *t, struct tr_insn *i)
 {
@@ -130,24 +115,24 @@ verbatim(struct tr *t, struct tr_insn *i)
 static void
 one(struct tr *t, struct tr_insn *i)
 {
-	if (i->label) {		/* whoever jumps here has native flags */
+	if (i->marks & MARK_label) {		/* whoever jumps here has native flags */
 		if (t->fl == FL_saved && i->live != 0)
 			tr_flags_restore(t, S0);
 		t->fl = FL_native;
 		t->fpu_checked = 0;
 	}
-	if (i->label || !keeps_held(t, i))
+	if ((i->marks & MARK_label) || (!(i->traits & TRAIT_holds) && !tr_in_group(t, i)))	/* a group's members use S1 for its delta */
 		t->held = 0;
 	i->host = t->e.p;
-	if (i->poll)
+	if (i->marks & MARK_poll)
 		tr_poll(t, i);
-	if (i->cross != 0)
+	if (i->marks & MARK_cross)
 		check_second_page(t, i);
-	if (i->checks)
+	if (i->marks & MARK_checks)
 		tr_group_checks(t, (unsigned)(i - t->i));
 	if ((t->mode & BM_counted) && i->kind != TK_interp)
 		count(t);
-	if ((i->kind == TK_plain || i->kind == TK_verbatim) && (insn_info[i->in.id].flags & FPU_FLAGS))
+	if (i->traits & TRAIT_fpu)
 		fpu_checks(t, i);
 	switch (i->kind) {
 	case TK_nothing:
@@ -193,22 +178,39 @@ one(struct tr *t, struct tr_insn *i)
 	}
 }
 
+/* Nothing stands before i's own bytes but flags that it needs. */
+static bool
+is_bare(const struct tr_insn *i)
+{
+	return (i->traits & TRAIT_copy) && i->marks == 0 && i->off <= PAGE_SIZE - E_COPY;
+}
+
 static void
 body(struct tr *t)
 {
-	unsigned k, cold = t->ncold;
 	struct bt_state *bt = t->bt;
+	uint32_t *row = &bt->side[bt->nside];
+	const uint8_t *begin = bt_rw(bt, t->b->begin);
+	unsigned cold = t->ncold;
+	struct tr_insn *i;
 
-	for (k = 0; k < t->n; k++) {
-		one(t, &t->i[k]);
-		for (; cold < t->ncold; cold++)
-			t->cold[cold].insn = (uint16_t)k;
-		bt->side[bt->nside++] = (uint32_t)(t->i[k].host - bt_rw(bt, t->b->begin)) << SIDE_HOST_SHIFT |
-			(t->fl == FL_saved ? SIDE_SAVED : 0) | t->i[k].off;
-		t->b->rows++;
+	for (i = t->i; i < t->i + t->n; i++) {
+		if (is_bare(i)) {
+			i->host = t->e.p;
+			if (t->fl == FL_saved)
+				tr_flags_for(t, i, S0);
+			e_copy(&t->e, i->raw, i->in.len);
+		} else {
+			one(t, i);
+			for (; cold < t->ncold; cold++)
+				t->cold[cold].insn = (uint16_t)(i - t->i);
+		}
+		*row++ = (uint32_t)(i->host - begin) << SIDE_HOST_SHIFT | (t->fl == FL_saved ? SIDE_SAVED : 0) | i->off;
 	}
+	bt->nside += t->n;
+	t->b->rows = (uint16_t)t->n;
 	if (t->falls)
-		tr_exit(t, &t->i[t->n - 1], tr_next(t, &t->i[t->n - 1]));
+		tr_exit(t, i - 1, tr_next(t, i - 1));
 }
 
 /* Before bytes of the page are read: writes to it are told from now on. */
@@ -290,6 +292,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow,
 	    bt->nexits + ROOM_EXITS > bt->limit.exits || bt->nside + ROOM_SIDE > bt->limit.side ||
 	    bt->nlight + ROOM_LIGHT > bt->limit.light)
 		return BT_FULL;
+	assert(bt->fpu_live == 0);	/* forms.c uses vector registers */
 	t->bt = bt;
 	t->c = bt->c;
 	t->pg = pg;
