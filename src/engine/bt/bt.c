@@ -188,7 +188,7 @@ light(struct bt_state *bt, const struct bt_exit *x)
 static bool
 crossing_changed(struct bt_state *bt, const struct bt_exit *x)
 {
-	const struct bt_page *pg = bt_page_at(bt, (x->target & PAGE_MASK) + PAGE_SIZE);
+	const struct bt_page *pg = bt_page_at(bt, (bt_exit_rip(bt, x) & PAGE_MASK) + PAGE_SIZE);
 
 	return pg == NULL || bt_page_id(bt, pg) != x->patch;
 }
@@ -222,7 +222,7 @@ left(struct bt_state *bt, uint32_t why)
 			bt->c->retired--;
 		return !bt->fault_ready;
 	}
-	bt->c->r.rip = x->target;
+	bt->c->r.rip = bt_exit_rip(bt, x);
 	if (x->kind == BX_light)
 		return light(bt, x);
 	if (x->kind == BX_interp) {
@@ -240,7 +240,7 @@ left(struct bt_state *bt, uint32_t why)
 		uint64_t dropped = bt->stats.flushes + bt->stats.evicted;
 
 		bt->stats.unlinked++;
-		b = block_at(bt, x->target, x->narrow, land);
+		b = block_at(bt, bt->c->r.rip, x->narrow, land);
 		if (b != NULL && dropped == bt->stats.flushes + bt->stats.evicted && linkable(bt, x, b)) {
 			bt_link(bt, x, b);
 			bt->next = bt_rx(bt, land && b->land != 0 ? b->land : b->saved);
@@ -332,7 +332,7 @@ run(struct cpu *c, struct vexit *x)
 		c->r.rflags &= ~rflags_rf_MASK;	/* no instruction breakpoints in this mode */
 		flags_in(bt);
 		bt->stats.entries++;
-		why = bt->enter(entry);
+		why = bt->enter(entry) & ((1u << LEFT_BITS) - 1);
 		if (!BT_LIGHT_C)
 			bt_fpu_unload(bt);
 		flags_out(bt);

@@ -93,18 +93,19 @@ static_assert(sizeof(struct bt_block) == 48, "there are many");
 /* A place where translated code leaves its block for a known address. */
 enum bt_exit_kind { BX_link, BX_link_saved, BX_link_land, BX_interp, BX_light, BX_poll,
 	BX_cross /* the mapping of the next page, where the instruction ends, is not known */ };
+enum { BX_AWAY = 40, BX_ID = 14 /* bits */ };
 struct bt_exit {
-	uint64_t target;		/* rip */
+	uint64_t away : BX_AWAY;		/* rip minus that of its block */
+	uint64_t kind : 4;
+	uint64_t cross : 4;		/* BX_light: enum bt_cross, CROSS__COUNT: neither */
+	uint64_t begun : 1;		/* BX_light: the instruction was counted already (BM_counted) */
+	uint64_t narrow : 1;		/* the target is to be a narrow block */
+	uint64_t insn_id : BX_ID;		/* BX_interp, BX_light: for statistics */
 	uint32_t patch, stub;		/* offsets: the rel32, and where it points when not linked; 0: none */
 	uint32_t from;			/* block index */
 	uint32_t to;			/* linked to block, index + 1 */
-	uint8_t kind : 4;
-	uint8_t cross : 4;		/* BX_light: enum bt_cross, CROSS__COUNT: neither */
-	bool begun : 1;			/* BX_light: the instruction was counted already (BM_counted) */
-	bool narrow : 1;		/* the target is to be a narrow block */
-	uint16_t insn_id;		/* BX_interp, BX_light: for statistics */
-} __attribute__((packed, aligned(4)));
-static_assert(sizeof(struct bt_exit) == 28, "there are many");
+};
+static_assert(sizeof(struct bt_exit) == 24 && INSN__COUNT <= 1 << BX_ID, "there are many");
 
 /* Where a block is found, by a hash of its address and page: in the first free place from there. */
 struct bt_place { uint32_t block /* index + 1; 0: free */, key; };
@@ -137,7 +138,7 @@ struct bt_form {
 static_assert(sizeof(struct bt_form) == 128, "two cache lines");
 
 /* What leaving translated code means: an exit's index, or one of these. */
-enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16 };
+enum { LEFT_indirect, LEFT_fault, LEFT__EXITS = 16, LEFT_BITS = 24, LEFT_BYTES = LEFT_BITS / 8 };
 
 /* The stack's entry is of a page, or of as many bytes from a multiple of this. */
 enum { BT_SLIDE = 1024 };
@@ -265,7 +266,7 @@ struct bt_state {
 
 	/* gates, in the executable mapping */
 	uint32_t (*enter)(const uint8_t *code);
-	const uint8_t *gate_exit_native, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS],
+	const uint8_t *gate_leave_native, *gate_leave_saved, *gate_exit_saved, *gate_indirect, *gate_tlb, *gate_stack[TLB_VIEWS], *gate_stack32[TLB_VIEWS],
 		*gate_stack_group[TLB_VIEWS], *gate_miss[TLB_VIEWS][2], *gate_miss_based[TLB_VIEWS][2], *gate_miss_group[TLB_VIEWS][2],
 		*gate_miss_const,
 		*gate_fpu[FPU__COUNT], *gate_split_back, *gate_near, *gate_range, *gate_return, *gate_return_base, *gate_lookup, *gate_cross[CROSS__COUNT];
@@ -304,8 +305,8 @@ struct bt_state {
 enum { SIDE_HOST_SHIFT = 13, SIDE_SAVED = 1 << 12, SIDE_OFFSET = SIDE_SAVED - 1 };
 
 /* What of each is full when the code is, going by what gcc's own text needs. */
-enum { PAGES_MAX = 1 << 15, BLOCKS_MAX = 6 << 14, EXITS_MAX = 21 << 14, SIDE_MAX = 20 << 16, LIGHT_MAX = 1 << 13,
-	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 17, SITES_MAX = 7 << 14, BT_CODE_SIZE = 30 << 20, BLOCK_ROOM = 32 << 10 };
+enum { PAGES_MAX = 1 << 14, BLOCKS_MAX = 13 << 13, EXITS_MAX = 26 << 14, SIDE_MAX = 41 << 15, LIGHT_MAX = 1 << 14,
+	HASH_SIZE = 1 << 16, BLOCK_HASH = 1 << 18, SITES_MAX = 1 << 15, BT_CODE_SIZE = 30 << 20, BLOCK_ROOM = 32 << 10 };
 static_assert(BT_CODE_SIZE + PAGES_MAX * sizeof(struct bt_page) + BLOCKS_MAX * (sizeof(struct bt_block) + 4) +
 	EXITS_MAX * (sizeof(struct bt_exit) + 4) + SIDE_MAX * 4 + LIGHT_MAX * sizeof(struct insn) + HASH_SIZE * 10 + BLOCK_HASH * sizeof(struct bt_place) + BT_FORMS * sizeof(struct bt_form) + BT_FORM_PLACES * 2 +
 	SITES_MAX * sizeof(struct bt_site) < 60 << 20, "code cache and tables, with a dozen contexts in use, stay below 64 MiB");
@@ -343,6 +344,8 @@ void bt_block_lies(struct bt_state *bt, const struct bt_block *b);	/* to be foun
 struct bt_block *bt_block_at(struct bt_state *bt, const uint8_t *pc);	/* which contains host address pc */
 bool bt_side_find(struct bt_state *bt, const uint8_t *pc, uint64_t *rip, bool *saved);
 void bt_link(struct bt_state *bt, struct bt_exit *x, struct bt_block *to);
+static inline uint64_t bt_exit_rip(const struct bt_state *bt, const struct bt_exit *x)
+	{ return bt->blocks[x->from].rip + (uint64_t)((int64_t)((uint64_t)x->away << (64 - BX_AWAY)) >> (64 - BX_AWAY)); }
 static inline uint32_t bt_page_id(const struct bt_state *bt, const struct bt_page *p)
 	{ return (uint32_t)(p - bt->pages) + 1; }
 static inline unsigned bt_slot(uint64_t rip) { return rip >> PAGE_SHIFT & (BT_SLOTS - 1); }

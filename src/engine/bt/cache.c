@@ -42,7 +42,7 @@ tables_size(struct bt_state *bt)
 
 	bt->pages_max = (uint32_t)(PAGES_MAX * times);
 	bt->blocks_max = (uint32_t)(BLOCKS_MAX * times);
-	bt->exits_max = (uint32_t)(EXITS_MAX * times);
+	bt->exits_max = (uint32_t)(times < (1 << LEFT_BITS) / EXITS_MAX ? EXITS_MAX * times : 1 << LEFT_BITS);
 	bt->side_max = (uint32_t)(SIDE_MAX * times);
 	bt->light_max = (uint32_t)(LIGHT_MAX * times);
 	for (bt->block_hashes = BLOCK_HASH; bt->block_hashes / 4 < bt->blocks_max / 3;)	/* some stay free */

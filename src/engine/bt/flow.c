@@ -92,16 +92,18 @@ exit_new(struct tr *t, unsigned kind, uint64_t target)
 {
 	uint32_t id = t->bt->nexits++;
 
-	t->bt->exits[id] = (struct bt_exit){ .kind = kind & 15, .target = target,
+	t->bt->exits[id] = (struct bt_exit){ .kind = kind & 15, .away = (target - t->b->rip) & (UINT64_MAX >> (64 - BX_AWAY)),
 		.from = (uint32_t)(t->b - t->bt->blocks) };
 	return id;
 }
 
+/* The gate takes the number from behind its call. */
 static void
 leave_with(struct tr *t, uint32_t id, bool saved)
 {
-	e_mov_imm(&t->e, S0, id);
-	e_jmp(&t->e, gate(t, saved ? t->bt->gate_exit_saved : t->bt->gate_exit_native));
+	e_call(&t->e, gate(t, saved ? t->bt->gate_leave_saved : t->bt->gate_leave_native));
+	e_put32(t->e.p, id);
+	t->e.p += LEFT_BYTES;
 }
 
 /* What rel32 at `from` reaches when not linked: leave for target. */
@@ -186,7 +188,7 @@ tr_exit_light(struct tr *t, struct tr_insn *i)
 {
 	uint32_t id = exit_new(t, BX_light, tr_rip(t, i));
 
-	t->bt->exits[id].insn_id = i->in.id;
+	t->bt->exits[id].insn_id = i->in.id & ((1u << BX_ID) - 1);
 	t->bt->exits[id].cross = CROSS__COUNT;
 	t->bt->exits[id].patch = t->bt->nlight;
 	t->bt->light[t->bt->nlight++] = i->in;
@@ -206,7 +208,7 @@ tr_interp(struct tr *t, struct tr_insn *i)
 		id = tr_exit_light(t, i);
 	} else {
 		id = exit_new(t, BX_interp, tr_rip(t, i));
-		t->bt->exits[id].insn_id = i->in.id;
+		t->bt->exits[id].insn_id = i->in.id & ((1u << BX_ID) - 1);
 	}
 	leave_with(t, id, t->fl == FL_saved);
 }

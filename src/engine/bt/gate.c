@@ -90,12 +90,22 @@ emit_leave(struct bt_state *bt, struct emit *e)
 	e8(e, 0xc3);
 }
 
+/* S0 = the number behind the call, with the byte before it on top; nobody returns there. No flags change. */
+static void
+emit_left(struct emit *e)
+{
+	push_pop(e, 0x58, S0);
+	e_load32(e, S0, rm_at(S0, -1));
+	e_rorx32(e, S0, S0, 32 - LEFT_BITS);
+}
+
 static void
 emit_exits(struct bt_state *bt, struct emit *e)
 {
-	uint8_t *common;
+	uint8_t *common, *over;
 
-	bt->gate_exit_native = here(e);
+	bt->gate_leave_native = here(e);
+	emit_left(e);
 	e_store(e, rm_cpu(NOREG, 0), RAX);
 	e8(e, 0x9f);						/* lahf */
 	e_op(e, 0, false, MAP_0f, 0x90, 0, rm_reg(RAX), false);	/* seto al */
@@ -105,7 +115,12 @@ emit_exits(struct bt_state *bt, struct emit *e)
 	bt->gate_indirect = here(e);				/* S0: the target */
 	e_store(e, rm_cpu(NOREG, offsetof(struct cpu, r.rip)), S0);
 	e_mov_imm(e, S0, LEFT_indirect);
-	bt->gate_exit_saved = here(e);
+	over = e_jmp(e, NULL);
+
+	bt->gate_leave_saved = here(e);
+	emit_left(e);
+	e_patch(over, e->p);
+	bt->gate_exit_saved = here(e);				/* S0: what it means */
 	e_store(e, rm_cpu(NOREG, 0), RAX);
 	e_patch(common, e->p);
 	guest_store(e);

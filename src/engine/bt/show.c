@@ -11,6 +11,7 @@
  */
 #include "engine/bt/tr.h"
 #include "host/code_log.h"
+#include <string.h>
 
 enum { TEXT_MAX = 96, INSN_LEN_MAX = 15, BYTES_WIDE = 20 };
 
@@ -37,6 +38,24 @@ show_guest(FILE *f, const struct tr *t, const struct tr_insn *i)
 		i->marks & MARK_poll ? "  ; polls" : "");
 }
 
+/* The call of a gate that leaves, with the number of the exit behind it. */
+static unsigned
+exit_text(const struct tr *t, const uint8_t *at, char *text, size_t size)
+{
+	enum { CALL = 0xe8, CALL_LEN = 5 };
+	const uint8_t *to;
+	int32_t rel;
+
+	if (*at != CALL)
+		return 0;
+	memcpy(&rel, at + 1, sizeof(rel));
+	to = at + CALL_LEN + rel + t->e.to_rx;
+	if (to != t->bt->gate_leave_native && to != t->bt->gate_leave_saved)
+		return 0;
+	snprintf(text, size, "exit %u", (unsigned)(at[5] | at[6] << 8 | at[7] << 16));
+	return CALL_LEN + LEFT_BYTES;
+}
+
 /* Host code from `at` (in the writable mapping) to `end`. */
 static void
 show_host(FILE *f, const struct tr *t, const uint8_t *at, const uint8_t *end)
@@ -46,7 +65,9 @@ show_host(FILE *f, const struct tr *t, const uint8_t *at, const uint8_t *end)
 	unsigned n;
 
 	for (; at < end; at += n) {
-		n = insn_text(at, (size_t)(end - at), ISA_64, (uint64_t)(uintptr_t)(at + t->e.to_rx), text, sizeof(text));
+		n = exit_text(t, at, text, sizeof(text));
+		if (n == 0)
+			n = insn_text(at, (size_t)(end - at), ISA_64, (uint64_t)(uintptr_t)(at + t->e.to_rx), text, sizeof(text));
 		if (n == 0)
 			n = 1;
 		fprintf(f, "    +%#-6x ", (unsigned)(at - begin));

@@ -239,12 +239,21 @@ check_second_page(struct tr *t, struct tr_insn *i)
 	c->info = i->cross;
 }
 
+/* Blocks of code that runs much begin where the host fetches best. */
+static uint8_t *
+block_begin(const struct bt_state *bt, const struct bt_page *pg)
+{
+	uintptr_t align = pg->warm ? 16 : 1;
+
+	return (uint8_t *)(((uintptr_t)bt->free + align - 1) & ~(align - 1));
+}
+
 /* b, the next block, is what was written with e. */
 static void
 written(struct bt_state *bt, struct bt_block *b, const struct emit *e)
 {
 	b->end = (uint32_t)(e->p - bt->code.rw);
-	bt->free = (uint8_t *)(((uintptr_t)e->p + 15) & ~(uintptr_t)15);
+	bt->free = e->p;
 	if (b->end >= bt->code.huge + CODE_HUGE / 4)
 		code_map_settle(&bt->code, b->end);
 	bt->nblocks++;
@@ -301,7 +310,7 @@ bt_translate(struct bt_state *bt, struct bt_page *pg, uint64_t rip, bool narrow,
 	t->narrow = narrow;
 	t->held = 0;
 	t->fpu_checked = 0;
-	t->e = (struct emit){ .p = bt->free, .to_rx = bt->code.rx - bt->code.rw, .cpu = bt_abs(bt->c) };
+	t->e = (struct emit){ .p = block_begin(bt, pg), .to_rx = bt->code.rx - bt->code.rw, .cpu = bt_abs(bt->c) };
 	tr_hold(bt, pg);
 	t->bytes = mem_get(bt->c->mem, pg->gpa, PAGE_SIZE);
 	if (t->bytes == NULL)
