@@ -38,7 +38,7 @@ bool lin_code_global(const struct cpu *c, uint64_t lin);
 static inline int MUST_CHECK
 lin_code(struct cpu *c, uint64_t lin, const struct code_entry **e)
 {
-	*e = &c->code[c->cpl == 3 ? CODE_user : CODE_super][lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+	*e = &c->code[c->cpl == 3 ? CODE_user : CODE_super][lin >> PAGE_SHIFT & (CODE_ENTRIES - 1)];
 	return (*e)->tag == (lin & PAGE_MASK) ? OK : lin_code_slow(c, lin, e);
 }
 
@@ -60,6 +60,7 @@ int MUST_CHECK lin_rmw_system(struct cpu *c, uint64_t lin, unsigned size, lin_rm
 /* Flushes; allowed to drop more than asked. A page given to INVLPG; one PCID; everything but globals; everything. */
 void tlb_flush_page(struct cpu *c, uint64_t lin);
 void tlb_flush_all(struct cpu *c, bool globals);
+void tlb_trim(struct cpu *c);	/* and gives the memory back, of a vCPU that idles */
 /* What was put aside for a PCID that is not the present one, or for any. pcid.c */
 void pcid_forget(struct cpu *c, uint64_t pcid);
 void pcid_forget_all(struct cpu *c);

@@ -93,7 +93,7 @@ struct cpu_ops {
 /* ---- software TLB (cpu/tlb.c); its layout is part of the translator's contract ---- */
 enum tlb_view { TLB_user /* CPL 3 */, TLB_super /* CPL < 3, no user pages (SMAP) */,
 	TLB_super_ac /* CPL < 3, user pages allowed */, TLB_VIEWS };
-enum { TLB_BITS = 12, TLB_ENTRIES = 1 << TLB_BITS, TLB_NEAR = 64 };
+enum { TLB_ENTRIES = 1 << 13, CODE_ENTRIES = 1 << 12, TLB_NEAR = 64 };
 /* A tag that no page has. The translator takes an entry for that of its address when both differ in
  * less than a page, so it must be far from all that can be mapped: an access that does match it,
  * with whatever delta was left there, goes to a non-canonical host address and faults. */
@@ -199,7 +199,7 @@ struct cpu {
 	bool (*holds_code)(const struct cpu *c, gpa_t gpa);
 
 	struct tlb tlb[TLB_VIEWS];
-	struct code_entry code[CODE_VIEWS][TLB_ENTRIES];
+	struct code_entry code[CODE_VIEWS][CODE_ENTRIES];
 	uint64_t remaps[CODE_VIEWS];	/* counted when lin_code may lead elsewhere than it did */
 	struct paging_state *paging_state;	/* owned: cpu/paging.c's own (PDPTEs, PCIDs, statistics) */
 	struct debug_state *debug;		/* owned by the debugger, NULL when none: breakpoints */

@@ -17,14 +17,27 @@ struct walk {
 };
 
 /* What the TLB must know of its entries beside the entries themselves; one for each array. */
-enum { TLB_WORDS = TLB_ENTRIES / 64 };
+enum { TLB_WORDS = TLB_ENTRIES / 64, TLB_WORDS_PER_BIT = (TLB_WORDS + 63) / 64 };
 struct tlb_notes {
 	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];	/* a bit per entry */
-	uint64_t any, any_local, any_large;	/* a bit per word above that may have some of them */
+	uint64_t any, any_local, any_large;	/* a bit per TLB_WORDS_PER_BIT of those words that may have some of them */
 	uint8_t shift[TLB_ENTRIES];	/* of the page, when large */
 };
 
-static_assert(TLB_WORDS <= 64, "tlb_notes.any");
+/* The words that bits of `any` and the like stand for, one after the other; TLB_WORDS: no more. */
+static inline unsigned
+tlb_words_first(uint64_t bits)
+{
+	return bits == 0 ? TLB_WORDS : (unsigned)__builtin_ctzll(bits) * TLB_WORDS_PER_BIT;
+}
+static inline unsigned
+tlb_words_next(uint64_t *bits, unsigned word)
+{
+	if ((word + 1) % TLB_WORDS_PER_BIT != 0)
+		return word + 1;
+	*bits &= *bits - 1;
+	return tlb_words_first(*bits);
+}
 
 /* Where instructions were fetched from, by hash: what is not in here no cache of code knows. */
 enum { SEEN_BITS = 11, SEEN_WORDS = (1 << SEEN_BITS) / 64 };
@@ -51,8 +64,10 @@ enum { TLB_ARRAYS = 2 * TLB_VIEWS + CODE_VIEWS, TLB_CODE_ARRAYS = 2 * TLB_VIEWS 
 struct tlb_array {
 	uint64_t *tag;
 	size_t stride;
+	unsigned last;			/* the index of its last entry */
 	struct tlb_notes *notes;
 };
+static inline unsigned tlb_array_index(const struct tlb_array *a, uint64_t lin) { return (unsigned)(lin >> PAGE_SHIFT) & a->last; }
 
 /* What an address space with a PCID had in the TLB when it was left: what is not global. Of INVLPG it needs to know
  * nothing, that is about the present one. */
@@ -114,6 +129,7 @@ int MUST_CHECK tlb_place(struct cpu *c, uint64_t lin, unsigned acc, struct place
 struct tlb_array tlb_array_at(struct cpu *c, unsigned i);
 void tlb_note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w);
 static inline unsigned tlb_index(uint64_t lin) { return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1); }
+static inline unsigned code_index(uint64_t lin) { return lin >> PAGE_SHIFT & (CODE_ENTRIES - 1); }
 
 /* pcid.c: CR3 was written, with PCIDs, from `old` to what it is now; keep: with bit 63. */
 void pcid_switch(struct cpu *c, uint64_t old, bool keep);

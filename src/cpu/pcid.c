@@ -97,8 +97,8 @@ array_aside(struct cpu *c, struct tlb_aside *a, unsigned array)
 	uint64_t words, left;
 	unsigned word;
 
-	for (words = from.notes->any_local; words != 0 && a->n < ASIDE_ENTRIES; words &= words - 1) {
-		word = (unsigned)__builtin_ctzll(words);
+	words = from.notes->any_local;
+	for (word = tlb_words_first(words); word < TLB_WORDS && a->n < ASIDE_ENTRIES; word = tlb_words_next(&words, word)) {
 		for (left = from.notes->used[word] & ~from.notes->global[word]; left != 0; left &= left - 1)
 			entry_aside(c, a, array, &from, word * 64 + (unsigned)__builtin_ctzll(left));
 	}
@@ -156,7 +156,7 @@ put_back(struct cpu *c, struct tlb_aside *a)
 
 	for (n = 0; n < a->n; n++) {
 		to = tlb_array_at(c, a->entry[n].array);
-		i = tlb_index(a->entry[n].word[0]);
+		i = tlb_array_index(&to, a->entry[n].word[0]);
 		if (to.notes->used[i / 64] >> (i % 64) & 1)
 			continue;	/* a global one */
 		for (k = 0; k < to.stride; k++)

@@ -9,6 +9,8 @@
  * global ones; pcid.c keeps a copy of them, and has them back.
  */
 #include "cpu/paging.h"
+#include <limits.h>
+#include <sys/mman.h>
 
 enum { LARGE_SHIFT = 21 };
 
@@ -26,12 +28,12 @@ tlb_array_at(struct cpu *c, unsigned i)
 	enum { DATA = sizeof(struct tlb_entry) / 8, CODE = sizeof(struct code_entry) / 8 };
 
 	if (i < TLB_VIEWS)
-		return (struct tlb_array){ &c->tlb[i].read[0].tag, DATA, &s->read[i] };
+		return (struct tlb_array){ &c->tlb[i].read[0].tag, DATA, TLB_ENTRIES - 1, &s->read[i] };
 	i -= TLB_VIEWS;
 	if (i < TLB_VIEWS)
-		return (struct tlb_array){ &c->tlb[i].write[0].tag, DATA, &s->write[i] };
+		return (struct tlb_array){ &c->tlb[i].write[0].tag, DATA, TLB_ENTRIES - 1, &s->write[i] };
 	i -= TLB_VIEWS;
-	return (struct tlb_array){ &c->code[i][0].tag, CODE, &s->code[i] };
+	return (struct tlb_array){ &c->code[i][0].tag, CODE, CODE_ENTRIES - 1, &s->code[i] };
 }
 
 static const uint8_t large_shift[LARGE_SIZES] = { 21, 22, 30 };
@@ -72,7 +74,7 @@ seen_large(struct paging_state *s, uint64_t lin)
 void
 tlb_note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w)
 {
-	uint64_t bit = 1ull << (i % 64), word = 1ull << (i / 64);
+	uint64_t bit = 1ull << (i % 64), word = 1ull << (i / 64 / TLB_WORDS_PER_BIT);
 
 	n->used[i / 64] |= bit;
 	n->any |= word;
@@ -117,10 +119,8 @@ drop_all(struct tlb_array *a, bool globals)
 	n->any_local = 0;
 	if (globals)
 		n->any = n->any_large = 0;
-	for (; left != 0; left &= left - 1) {
-		word = (unsigned)__builtin_ctzll(left);
+	for (word = tlb_words_first(left); word < TLB_WORDS; word = tlb_words_next(&left, word))
 		drop_word(a, word, globals ? UINT64_MAX : ~n->global[word]);
-	}
 }
 
 /* Every entry made from the large page of lin. */
@@ -130,8 +130,7 @@ drop_large(struct tlb_array *a, uint64_t lin)
 	uint64_t words = a->notes->any_large, left;
 	unsigned word, i;
 
-	for (; words != 0; words &= words - 1) {
-		word = (unsigned)__builtin_ctzll(words);
+	for (word = tlb_words_first(words); word < TLB_WORDS; word = tlb_words_next(&words, word)) {
 		for (left = a->notes->used[word] & a->notes->large[word]; left != 0; left &= left - 1) {
 			i = word * 64 + (unsigned)__builtin_ctzll(left);
 			if ((a->tag[i * a->stride] ^ lin) >> a->notes->shift[i] == 0)
@@ -242,12 +241,13 @@ tlb_flush_page(struct cpu *c, uint64_t lin)
 {
 	bool large = seen_large(c->paging_state, lin), code = false;
 	struct tlb_array a;
-	unsigned i;
+	unsigned i, n;
 
 	for (i = 0; i < TLB_ARRAYS; i++) {
 		a = tlb_array_at(c, i);
-		if (a.tag[tlb_index(lin) * a.stride] == (lin & PAGE_MASK))
-			drop_index(&a, tlb_index(lin));
+		n = tlb_array_index(&a, lin);
+		if (a.tag[n * a.stride] == (lin & PAGE_MASK))
+			drop_index(&a, n);
 		if (large)
 			drop_large(&a, lin);
 	}
@@ -317,8 +317,8 @@ tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 	for (view = 0; view < TLB_VIEWS; view++) {
 		a = tlb_array_at(c, TLB_VIEWS + view);
 		drop_copies(&c->tlb[view]);
-		for (words = a.notes->any; words != 0; words &= words - 1) {
-			word = (unsigned)__builtin_ctzll(words);
+		words = a.notes->any;
+		for (word = tlb_words_first(words); word < TLB_WORDS; word = tlb_words_next(&words, word)) {
 			for (left = a.notes->used[word]; left != 0; left &= left - 1) {
 				i = word * 64 + (unsigned)__builtin_ctzll(left);
 				if (host_page == NULL || may_be(c, &c->tlb[view].write[i], host_page))
@@ -328,18 +328,29 @@ tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 	}
 }
 
-void
-tlb_init(struct cpu *c)
+/* The arrays are zeros, which nobody has touched yet: much of them stays so. Such an entry has the tag of page 0, for which nobody
+ * looks there, but at these: where the entry for page 0 is, and, as the translator takes an entry for that of the base register's
+ * page, those beside it. */
+static void
+arrays_begin(struct cpu *c)
 {
+	static const unsigned near_0[] = { 0, 1, UINT_MAX };
 	struct tlb_array a;
 	unsigned i, n;
 
 	for (i = 0; i < TLB_ARRAYS; i++) {
 		a = tlb_array_at(c, i);
-		zero(a.notes, sizeof(*a.notes));
-		for (n = 0; n < TLB_ENTRIES; n++)
-			a.tag[n * a.stride] = TLB_EMPTY;
+		for (n = 0; n < sizeof(near_0) / sizeof(*near_0); n++)
+			a.tag[(near_0[n] & a.last) * a.stride] = TLB_EMPTY;
 	}
+}
+
+void
+tlb_init(struct cpu *c)
+{
+	unsigned i;
+
+	arrays_begin(c);
 	for (i = 0; i < TLB_VIEWS; i++) {
 		c->tlb[i].near_used[0] = c->tlb[i].near_used[1] = UINT64_MAX;
 		c->tlb[i].range_used[0] = c->tlb[i].range_used[1] = UINT64_MAX;
@@ -348,6 +359,24 @@ tlb_init(struct cpu *c)
 	c->paging_state->tables_used = UINT64_MAX;
 	paging_flush(c);
 	c->paging_state->device.tag = TLB_EMPTY;
+}
+
+void
+tlb_trim(struct cpu *c)
+{
+	uintptr_t from, to;
+	struct tlb_array a;
+	unsigned i;
+
+	tlb_flush_all(c, true);
+	for (i = 0; i < TLB_ARRAYS; i++) {
+		a = tlb_array_at(c, i);
+		from = ((uintptr_t)a.tag + PAGE_SIZE - 1) & PAGE_MASK;
+		to = (uintptr_t)(a.tag + (a.last + 1) * a.stride) & PAGE_MASK;
+		if (to > from)
+			madvise((void *)from, to - from, MADV_DONTNEED);
+	}
+	arrays_begin(c);
 }
 
 static enum tlb_view
@@ -409,7 +438,7 @@ int
 lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entry **out)
 {
 	enum code_view v = c->cpl == 3 ? CODE_user : CODE_super;
-	unsigned i = tlb_index(lin);
+	unsigned i = code_index(lin);
 	struct code_entry *e = &c->code[v][i];
 	const uint8_t *host;
 	struct walk w;
@@ -431,7 +460,7 @@ bool
 lin_code_global(const struct cpu *c, uint64_t lin)
 {
 	enum code_view v = c->cpl == 3 ? CODE_user : CODE_super;
-	unsigned i = tlb_index(lin);
+	unsigned i = code_index(lin);
 
 	return c->code[v][i].tag == (lin & PAGE_MASK) && (c->paging_state->code[v].global[i / 64] >> (i % 64) & 1);
 }

@@ -38,7 +38,7 @@ enum { OTHER = TLB_ENTRIES * PAGE_SIZE };
 /* An empty TLB entry is not that of page 0: stores there after a flush go the long way, which
  * notes that the page is dirty. */
 static void
-dirties_page_zero(const char *code, size_t n)
+dirties_page_zero(const char *code, size_t n, uint64_t at)
 {
 	struct rig *g = rig_open(&bt_engine, RIG_long);
 	unsigned i;
@@ -53,22 +53,27 @@ dirties_page_zero(const char *code, size_t n)
 		tlb_flush_all(&g->cpu, true);
 		CHECK_EQ(rig_run(g), EXIT_hlt);
 		CHECK(mem_page_flags(g->mem, 0) & MEM_dirty);
-		CHECK_EQ(rig_get(g, 0x80, 4), 0x1234 + i);
+		CHECK_EQ(rig_get(g, at, 4), 0x1234 + i);
 	}
 	rig_close(g);
 }
 
 /* mov ebx,OTHER; mov [rbx],eax; mov rcx,cr3; mov cr3,rcx; mov ebx,0x80; mov [rbx],eax; hlt
- * push rax; mov rcx,cr3; mov cr3,rcx; mov esp,0x88; push rax; hlt */
+ * push rax; mov rcx,cr3; mov cr3,rcx; mov esp,0x88; push rax; hlt
+ * and from registers that point to the pages beside it: mov ebx,0x1000; mov [rbx-0x80],eax; hlt
+ * mov rbx,-0x10; mov [rbx+0x60],eax; hlt */
 static void
 page_zero(void)
 {
-	static const char store[] = "\xbb\x00\x00\x00\x01\x89\x03\x0f\x20\xd9\x0f\x22\xd9\xbb\x80\x00\x00\x00\x89\x03\xf4";
+	static const char store[] = "\xbb\x00\x00\x00\x02\x89\x03\x0f\x20\xd9\x0f\x22\xd9\xbb\x80\x00\x00\x00\x89\x03\xf4";
 	static const char stack[] = "\x50\x0f\x20\xd9\x0f\x22\xd9\xbc\x88\x00\x00\x00\x50\xf4";
+	static const char below[] = "\xbb\x00\x10\x00\x00\x89\x43\x80\xf4", above[] = "\x48\xc7\xc3\xf0\xff\xff\xff\x89\x43\x60\xf4";
 
-	static_assert(OTHER == 0x1000000, "in the code above");
-	dirties_page_zero(store, sizeof(store) - 1);
-	dirties_page_zero(stack, sizeof(stack) - 1);
+	static_assert(OTHER == 0x2000000, "in the code above");
+	dirties_page_zero(store, sizeof(store) - 1, 0x80);
+	dirties_page_zero(stack, sizeof(stack) - 1, 0x80);
+	dirties_page_zero(below, sizeof(below) - 1, 0xf80);
+	dirties_page_zero(above, sizeof(above) - 1, 0x50);
 }
 
 int

@@ -6,9 +6,9 @@
 #include "engine/rig.h"
 
 enum { WIN = 0x40000000, PD = RIG_TABLES + 0x3000, PT = RIG_TABLES + 0x4000, FAR_PT = RIG_TABLES + 0x5000, FRAME1 = 0x100000, FRAME2 = 0x101000,
-	SAME_TLB = TLB_ENTRIES * PAGE_SIZE /* further on: the same entry of the code TLB, another slot */, AD = 0x60, SUPER = 3, USER = 7,
+	SAME_TLB = CODE_ENTRIES * PAGE_SIZE /* further on: the same entry of the code TLB, another slot */, AD = 0x60, SUPER = 3, USER = 7,
 	ONLY_HLT = 0x100, JUMP = RIG_CODE + 0x100 };
-static_assert((int)TLB_ENTRIES < (int)BT_SLOTS, "SAME_TLB");
+static_assert((int)CODE_ENTRIES < (int)BT_SLOTS, "SAME_TLB");
 
 static void
 map(struct rig *g, uint64_t frame, unsigned bits)

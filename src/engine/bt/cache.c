@@ -165,6 +165,7 @@ bt_trim(struct cpu *c)
 
 	if (bt_chunks_bytes(bt) < TRIM_LEAST)
 		return;
+	tlb_trim(c);
 	give_back(bt->pages, bt->pages_max * sizeof(*bt->pages));
 	give_back(bt->blocks, bt->blocks_max * sizeof(*bt->blocks));
 	give_back(bt->exits, bt->exits_max * sizeof(*bt->exits));

@@ -19,7 +19,7 @@
  */
 #include "engine/bt/tr.h"
 
-enum { PATIENCE = 16 /* misses */, TRIES = 3, REACH = TLB_ENTRIES / 4 /* pages */, DELTA = offsetof(struct tlb_entry, delta),
+enum { PATIENCE = 16 /* misses */, TRIES = 3, REACH = 1024 /* pages */, DELTA = offsetof(struct tlb_entry, delta),
 	/* Cycles from one miss to the next, over 16: with fewer the table is better, with much fewer a
 	 * window is worth a try. A miss costs about 40, and several instructions of a loop share them. */
 	TSC_SHIFT = 4, OFTEN = 60000 >> TSC_SHIFT, VERY_OFTEN = 1000 >> TSC_SHIFT };
