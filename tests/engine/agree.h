@@ -202,6 +202,16 @@ may_differ(const struct insn *in, const struct rig *after)
 	}
 }
 
+/* A fault has just been delivered, and its handler, overwritten, does not halt: the flags in the frame, which
+ * forgive_flags forgives where a program ends, go on from there. */
+static bool
+handler_goes_on(struct rig *g)
+{
+	uint64_t rip = g->cpu.r.rip;
+
+	return rip - RIG_VECTORS < RIG_GATES && rig_get(g, rip, 1) != RIG_HLT;
+}
+
 /* Step through the program on the interpreter. */
 static bool
 has_excuse(const struct program *p)
@@ -218,7 +228,7 @@ has_excuse(const struct program *p)
 			insn_decode(b, 32, g->cpu.mode == MODE_long64 ? ISA_64 : ISA_32, &in) > 0;
 
 		kind = (unsigned)rig_step(g);
-		if (known && may_differ(&in, g))
+		if ((known && may_differ(&in, g)) || (kind == EXIT_attend && handler_goes_on(g)))
 			return true;
 		if (kind == EXIT_hlt || kind == EXIT_down)
 			return known && (in.id == INSN_ret || in.id == INSN_jmp || in.id == INSN_call);

@@ -21,6 +21,7 @@
 enum rig_mode { RIG_long, RIG_prot32, RIG_real };
 enum { RIG_GDT = 0x1000, RIG_IDT = 0x2000, RIG_TSS = 0x3000, RIG_VECTORS = 0x4000, RIG_TABLES = 0x10000,
 	RIG_CODE = 0x20000, RIG_DATA = 0x30000, RIG_STACK = 0x40000, RIG_MEMORY = 4 << 20, RIG_STOP_PORT = 0xf4 };
+enum { RIG_GATES = 32, RIG_HLT = 0xf4 /* what their handlers are */ };
 enum { RIG_CS64 = 0x08, RIG_DS = 0x10, RIG_CS32 = 0x18, RIG_UDS = 0x2b, RIG_UCS64 = 0x33, RIG_TR = 0x38 };
 
 struct rig {
@@ -89,11 +90,11 @@ rig_tables(struct rig *g)
 	unsigned i;
 
 	mem_write(g->mem, RIG_GDT, gdt, sizeof(gdt));
-	for (i = 0; i < 32; i++) {
+	for (i = 0; i < RIG_GATES; i++) {
 		uint64_t at = RIG_VECTORS + i;
 
 		rig_put(g, RIG_IDT + 16 * i, (at & 0xffff) | RIG_CS64 << 16 | 0x8e00ull << 32, 8);
-		rig_put(g, RIG_VECTORS + i, 0xf4, 1);
+		rig_put(g, RIG_VECTORS + i, RIG_HLT, 1);
 	}
 	rig_put(g, RIG_TSS + 4, RIG_STACK - 0x1000, 8);
 	rig_put(g, RIG_TABLES, (RIG_TABLES + 0x1000) | 7, 8);
@@ -249,5 +250,5 @@ rig_vector(const struct rig *g)
 {
 	uint64_t at = g->cpu.r.rip - 1 - RIG_VECTORS;
 
-	return at < 32 ? (int)at : -1;
+	return at < RIG_GATES ? (int)at : -1;
 }
