@@ -39,6 +39,15 @@ tlb_words_next(uint64_t *bits, unsigned word)
 	return tlb_words_first(*bits);
 }
 
+/* Write entries by the page of RAM that they lead to: lists, by a hash of its host address. An entry stays in its list until it becomes
+ * one of another page. */
+enum { HOST_LISTS = 1024 };
+struct host_index {
+	uint16_t first[HOST_LISTS], next[TLB_ENTRIES];	/* index + 1 */
+	uint16_t list[TLB_ENTRIES];			/* that it is in, + 1 */
+};
+static_assert(TLB_ENTRIES < UINT16_MAX, "index + 1");
+
 /* Where instructions were fetched from, by hash: what is not in here no cache of code knows. */
 enum { SEEN_BITS = 11, SEEN_WORDS = (1 << SEEN_BITS) / 64 };
 struct code_seen {
@@ -93,6 +102,7 @@ enum { SHOOT_PAGES = 16 };
 struct paging_state {
 	uint64_t pdpte[4];		/* PAE: loaded with CR3 */
 	struct tlb_notes read[TLB_VIEWS], write[TLB_VIEWS], code[CODE_VIEWS];
+	struct host_index leads_to[TLB_VIEWS];
 	struct code_seen seen[CODE_VIEWS];
 	struct table_entry table[TABLE_ENTRIES];
 	uint64_t tables_used;		/* a bit per entry */
@@ -128,6 +138,7 @@ int MUST_CHECK tlb_place(struct cpu *c, uint64_t lin, unsigned acc, struct place
 
 struct tlb_array tlb_array_at(struct cpu *c, unsigned i);
 void tlb_note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w);
+void tlb_note_host(struct cpu *c, enum tlb_view v, unsigned i);	/* of a write entry */
 static inline unsigned tlb_index(uint64_t lin) { return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1); }
 static inline unsigned code_index(uint64_t lin) { return lin >> PAGE_SHIFT & (CODE_ENTRIES - 1); }
 

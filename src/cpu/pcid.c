@@ -163,6 +163,8 @@ put_back(struct cpu *c, struct tlb_aside *a)
 			to.tag[i * to.stride + k] = a->entry[n].word[k];
 		w.shift = a->entry[n].shift;
 		tlb_note(c, to.notes, i, a->entry[n].word[0], &w);
+		if (a->entry[n].array >= TLB_VIEWS && a->entry[n].array < TLB_CODE_ARRAYS)
+			tlb_note_host(c, a->entry[n].array - TLB_VIEWS, i);
 	}
 	seen_back(c, a);
 	tell(c, FLUSH_back, a);

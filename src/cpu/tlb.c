@@ -299,7 +299,32 @@ host_of(const struct tlb_entry *e)
 	return (const uint8_t *)(uintptr_t)(e->tag + e->delta);
 }
 
-/* Which page an alias is of is not known here. */
+static unsigned
+list_of(const uint8_t *host_page)
+{
+	return (unsigned)(((uintptr_t)host_page >> PAGE_SHIFT) * 0x9e3779b97f4a7c15 >> 32) & (HOST_LISTS - 1);
+}
+
+void
+tlb_note_host(struct cpu *c, enum tlb_view v, unsigned i)
+{
+	struct host_index *x = &c->paging_state->leads_to[v];
+	unsigned l = list_of(host_of(&c->tlb[v].write[i]));
+	uint16_t *p;
+
+	if (x->list[i] == l + 1)
+		return;
+	if (x->list[i] != 0) {
+		for (p = &x->first[x->list[i] - 1]; *p != i + 1; p = &x->next[*p - 1])
+			;
+		*p = x->next[i];
+	}
+	x->list[i] = (uint16_t)(l + 1);
+	x->next[i] = x->first[l];
+	x->first[l] = (uint16_t)(i + 1);
+}
+
+/* Of one in the page's list: which page an alias is of is not known here. */
 static bool
 may_be(const struct cpu *c, const struct tlb_entry *e, const uint8_t *host_page)
 {
@@ -309,22 +334,22 @@ may_be(const struct cpu *c, const struct tlb_entry *e, const uint8_t *host_page)
 void
 tlb_drop_writes(struct cpu *c, const uint8_t *host_page)
 {
+	const struct host_index *x;
 	struct tlb_array a;
-	unsigned view, word, i;
-	uint64_t words, left;
+	unsigned view, i;
 
 	pcid_drop_writes(c, host_page);
 	for (view = 0; view < TLB_VIEWS; view++) {
 		a = tlb_array_at(c, TLB_VIEWS + view);
 		drop_copies(&c->tlb[view]);
-		words = a.notes->any;
-		for (word = tlb_words_first(words); word < TLB_WORDS; word = tlb_words_next(&words, word)) {
-			for (left = a.notes->used[word]; left != 0; left &= left - 1) {
-				i = word * 64 + (unsigned)__builtin_ctzll(left);
-				if (host_page == NULL || may_be(c, &c->tlb[view].write[i], host_page))
-					drop_index(&a, i);
-			}
+		if (host_page == NULL) {
+			drop_all(&a, true);
+			continue;
 		}
+		x = &c->paging_state->leads_to[view];
+		for (i = x->first[list_of(host_page)]; i != 0; i = x->next[i - 1])
+			if (may_be(c, &c->tlb[view].write[i - 1], host_page))
+				drop_index(&a, i - 1);
 	}
 }
 
@@ -403,6 +428,7 @@ fill_write(struct cpu *c, enum tlb_view v, uint64_t lin, const uint8_t *host, co
 	if (!(flags & MEM_dirty))
 		mem_page_set(c->mem, w->gpa, MEM_dirty);
 	fill(c, c->tlb[v].write, &c->paging_state->write[v], lin, host, w);
+	tlb_note_host(c, v, tlb_index(lin));
 }
 
 int
