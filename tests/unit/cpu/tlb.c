@@ -622,6 +622,53 @@ shoot_at_each_other(void)
 	close_cpu();
 }
 
+/* Write entries that lead to a page are found wherever they are, whatever was in their places before: some share a place. */
+static void
+entries_of_a_page(void)
+{
+	enum { LINS = 24, PAGES = 5, TURNS = 20000, FAR = TLB_ENTRIES * PAGE_SIZE };
+	unsigned to[LINS] = { 0 }, step, n, k, res = 0, found = 0;
+	uint64_t lin[LINS], dice = 12345;
+	int err;
+
+	open_cpu("regent-v1");
+	long_mode();
+	for (n = 0; n < LINS; n++) {
+		lin[n] = LOW + (n % 8) * PAGE_SIZE + (uint64_t)(n / 8) * FAR;
+		map(lin[n], PAGE | PWU);
+	}
+	for (step = 0; step < TURNS; step++) {
+		dice = dice * 6364136223846793005ull + 1442695040888963407ull;
+		n = (unsigned)(dice >> 33) % LINS;
+		k = (unsigned)(dice >> 45) % PAGES;
+		switch (dice >> 60) {
+		case 0:		/* code is fetched from page k */
+			cpu_code_protect(c, PAGE + k * PAGE_SIZE);
+			for (n = 0; n < LINS; n++) {
+				bool is = lin_hva(c, lin[n], 8, ACC_write, &err) != NULL;
+
+				found += to[n] == k;
+				res += is != (to[n] != k);
+			}
+			mem_page_clear(c->mem, PAGE + k * PAGE_SIZE, MEM_code | MEM_sealed);
+			break;
+		case 1:
+			tlb_flush_all(c, true);
+			break;
+		case 2: case 3: case 4: case 5:
+			to[n] = k;
+			map(lin[n], (PAGE + k * PAGE_SIZE) | PWU);
+			tlb_flush_page(c, lin[n]);
+			break;
+		default:
+			CHECK_EQ(lin_write64(c, lin[n], step), OK);
+		}
+	}
+	CHECK_EQ(res, 0);
+	CHECK(found > TURNS / 16);
+	close_cpu();
+}
+
 int
 main(void)
 {
@@ -634,6 +681,7 @@ main(void)
 	RUN(pcids);
 	RUN(write_protect_changes);
 	RUN(code_pages);
+	RUN(entries_of_a_page);
 	RUN(rewritten_pages);
 	RUN(fetches);
 	RUN(remaps);
