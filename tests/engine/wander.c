@@ -399,6 +399,34 @@ and_so_in_cold_pages(void)
 	cold = false;
 }
 
+/* mov rax,[rbx]; mov rcx,rdx; lea rsi,[rcx+rax]; mov rdi,[rbx+8]; add rdi,rcx; mov rbp,[rbx+0x10]; hlt: instructions that are copied end no
+ * group, so there is one check, and leave its delta where it is, so that is loaded once. */
+static void
+copies_end_no_group(void)
+{
+	static const char code[] = "\x48\x8b\x03\x48\x89\xd1\x48\x8d\x34\x01\x48\x8b\x7b\x08\x48\x01\xcf\x48\x8b\x6b\x10\xf4";
+	static const uint8_t load_delta[] = { 0x4c, 0x8b, 0x1c, 0x25 };	/* mov r11,[absolute] */
+	const struct bt_block *b;
+	struct bt_state *bt;
+	unsigned loads = 0;
+	struct rig *g;
+	uint32_t at;
+
+	g = open_with(&bt_engine);
+	bt = g->cpu.bt;
+	rig_code(g, code, sizeof(code) - 1);
+	g->cpu.r.rbx = HERE;
+	CHECK_EQ(run_user(g), VEC_gp);
+	bt_mode_set(bt, bt->pages[0].mode);
+	b = bt_block_find(bt, &bt->pages[0], RIG_CODE, false);
+	CHECK(b != NULL);
+	CHECK_EQ(bt->nsites - bt_chunk_begin(bt, bt->chunk).sites, 1);
+	for (at = b->begin; at < b->end; at++)
+		loads += memcmp(bt_rw(bt, at), load_delta, sizeof(load_delta)) == 0;
+	CHECK_EQ(loads, 1);
+	rig_close(g);
+}
+
 static void *
 event_later(void *ctx)
 {
@@ -453,6 +481,7 @@ main(void)
 	RUN(windows_keep_what_was_granted);
 	RUN(frames_across_pages);
 	RUN(and_so_in_cold_pages);
+	RUN(copies_end_no_group);
 	RUN(pages_grow_warm);
 	return check_done();
 }
