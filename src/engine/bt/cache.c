@@ -200,11 +200,17 @@ mix(uint64_t a, uint64_t b)
 	return (uint32_t)(x >> 48) & (HASH_SIZE - 1);
 }
 
-/* Blocks of a page are neighbours. */
 static uint32_t
 block_key(uint64_t rip, uint32_t page)
 {
-	return (uint32_t)rip + page * 0x9e3779b1u;
+	return (uint32_t)rip + page * 0x9e3779b0u;
+}
+
+/* Where the search for a key begins. Blocks of a page are neighbours. */
+static uint32_t
+home_of(const struct bt_state *bt, uint32_t key)
+{
+	return key >> 4 & (bt->block_hashes - 1);
 }
 
 /* The instance of a page in the present mode; made when there is none. NULL: the table is full. */
@@ -265,7 +271,7 @@ bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool 
 
 	if (!(pg->begins & begins_bit(rip)))
 		return NULL;
-	for (at = key & mask; (p = &bt->block_hash[at])->block != 0; at = (at + 1) & mask) {
+	for (at = home_of(bt, key); (p = &bt->block_hash[at])->block != 0; at = (at + 1) & mask) {
 		if (p->key != key)
 			continue;
 		b = &bt->blocks[p->block - 1];
@@ -278,7 +284,7 @@ bt_block_find(struct bt_state *bt, const struct bt_page *pg, uint64_t rip, bool 
 static void
 place_take(struct bt_state *bt, const struct bt_block *b)
 {
-	uint32_t key = block_key(b->rip, b->page), mask = bt->block_hashes - 1, at = key & mask;
+	uint32_t key = block_key(b->rip, b->page), mask = bt->block_hashes - 1, at = home_of(bt, key);
 
 	while (bt->block_hash[at].block != 0)
 		at = (at + 1) & mask;
@@ -289,13 +295,13 @@ place_take(struct bt_state *bt, const struct bt_block *b)
 static void
 place_free(struct bt_state *bt, const struct bt_block *b)
 {
-	uint32_t mask = bt->block_hashes - 1, at = block_key(b->rip, b->page) & mask, k;
+	uint32_t mask = bt->block_hashes - 1, at = home_of(bt, block_key(b->rip, b->page)), k;
 	struct bt_place *hash = bt->block_hash;
 
 	while (hash[at].block != (uint32_t)(b - bt->blocks) + 1)
 		at = (at + 1) & mask;
 	for (k = (at + 1) & mask; hash[k].block != 0; k = (k + 1) & mask)
-		if (((k - hash[k].key) & mask) >= ((k - at) & mask)) {
+		if (((k - home_of(bt, hash[k].key)) & mask) >= ((k - at) & mask)) {
 			hash[at] = hash[k];
 			at = k;
 		}
