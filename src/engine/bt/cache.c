@@ -200,17 +200,19 @@ mix(uint64_t a, uint64_t b)
 	return (uint32_t)(x >> 48) & (HASH_SIZE - 1);
 }
 
+enum { TOGETHER = 4 /* log2 of the bytes of code whose blocks look for one place */ };
+
 static uint32_t
 block_key(uint64_t rip, uint32_t page)
 {
-	return (uint32_t)rip + page * 0x9e3779b0u;
+	return (uint32_t)rip + (page * 0x9e3779b1u << TOGETHER);
 }
 
-/* Where the search for a key begins. Blocks of a page are neighbours. */
+/* Where the search for a key begins. Blocks of a page are close neighbours. */
 static uint32_t
 home_of(const struct bt_state *bt, uint32_t key)
 {
-	return key >> 4 & (bt->block_hashes - 1);
+	return key >> TOGETHER & (bt->block_hashes - 1);
 }
 
 /* The instance of a page in the present mode; made when there is none. NULL: the table is full. */

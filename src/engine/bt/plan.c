@@ -9,8 +9,6 @@
 #include "engine/bt/tr.h"
 #include "engine/policed.h"
 
-#define CROSS_UNKNOWN UINT32_MAX
-
 enum { JUMPS_MAX = 3 /* conditional ones in a block */, PEEK = 8, FPU_FLAGS = IF_x87 | IF_mmx | IF_sse | IF_avx };
 
 static bool
