@@ -35,10 +35,11 @@ int MUST_CHECK lin_code_slow(struct cpu *c, uint64_t lin, const struct code_entr
 /* Whether the entry that lin_code has just given for lin outlives CR3 writes. */
 bool lin_code_global(const struct cpu *c, uint64_t lin);
 
+static inline unsigned code_index(uint64_t lin) { return lin >> PAGE_SHIFT & (CODE_ENTRIES - 1); }
 static inline int MUST_CHECK
 lin_code(struct cpu *c, uint64_t lin, const struct code_entry **e)
 {
-	*e = &c->code[c->cpl == 3 ? CODE_user : CODE_super][lin >> PAGE_SHIFT & (CODE_ENTRIES - 1)];
+	*e = &c->code[c->cpl == 3 ? CODE_user : CODE_super][code_index(lin)];
 	return (*e)->tag == (lin & PAGE_MASK) ? OK : lin_code_slow(c, lin, e);
 }
 

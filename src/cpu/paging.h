@@ -70,6 +70,7 @@ static_assert(TABLE_ENTRIES == 64, "tables_used");
 
 /* One of the TLB's arrays: its entries are `stride` words, of which the first is the tag. */
 enum { TLB_ARRAYS = 2 * TLB_VIEWS + CODE_VIEWS, TLB_CODE_ARRAYS = 2 * TLB_VIEWS /* these and those behind */ };
+static inline bool tlb_array_writes(unsigned i) { return i >= TLB_VIEWS && i < TLB_CODE_ARRAYS; }
 struct tlb_array {
 	uint64_t *tag;
 	size_t stride;
@@ -140,7 +141,6 @@ struct tlb_array tlb_array_at(struct cpu *c, unsigned i);
 void tlb_note(struct cpu *c, struct tlb_notes *n, unsigned i, uint64_t lin, const struct walk *w);
 void tlb_note_host(struct cpu *c, enum tlb_view v, unsigned i);	/* of a write entry */
 static inline unsigned tlb_index(uint64_t lin) { return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1); }
-static inline unsigned code_index(uint64_t lin) { return lin >> PAGE_SHIFT & (CODE_ENTRIES - 1); }
 
 /* pcid.c: CR3 was written, with PCIDs, from `old` to what it is now; keep: with bit 63. */
 void pcid_switch(struct cpu *c, uint64_t old, bool keep);

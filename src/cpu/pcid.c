@@ -163,7 +163,7 @@ put_back(struct cpu *c, struct tlb_aside *a)
 			to.tag[i * to.stride + k] = a->entry[n].word[k];
 		w.shift = a->entry[n].shift;
 		tlb_note(c, to.notes, i, a->entry[n].word[0], &w);
-		if (a->entry[n].array >= TLB_VIEWS && a->entry[n].array < TLB_CODE_ARRAYS)
+		if (tlb_array_writes(a->entry[n].array))
 			tlb_note_host(c, a->entry[n].array - TLB_VIEWS, i);
 	}
 	seen_back(c, a);
@@ -202,7 +202,7 @@ pcid_drop_writes(struct cpu *c, const uint8_t *host_page)
 		for (n = a->n; n-- > 0; ) {
 			const uint64_t *w = a->entry[n].word;
 
-			if (a->entry[n].array < TLB_VIEWS || a->entry[n].array >= TLB_CODE_ARRAYS)
+			if (!tlb_array_writes(a->entry[n].array))
 				continue;
 			if (host_page == NULL || (const uint8_t *)(uintptr_t)(w[0] + w[1]) == host_page)
 				a->entry[n] = a->entry[--a->n];

@@ -157,19 +157,6 @@ tr_form_read(const struct tr *t, struct tr_insn *i)
 	return len;
 }
 
-/* Kinds that follow from the form and the mode alone. */
-static bool
-is_fixed(unsigned kind)
-{
-	switch (kind) {
-	case TK_plain: case TK_verbatim: case TK_lea: case TK_push: case TK_pop: case TK_leave: case TK_nothing: case TK_jcc:
-	case TK_jmp: case TK_call: case TK_jmp_reg: case TK_call_reg: case TK_ret:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* Immediates of one size are extended with their sign or with zeros: see what comes of a high bit. */
 static bool
 is_signed(const struct tr_insn *i)
@@ -203,7 +190,7 @@ tr_form_keep(const struct tr *t, const struct tr_insn *i)
 	struct bt_state *bt = t->bt;
 	uint64_t bytes;
 
-	if (tr_is32(t) || !is_fixed(i->kind))
+	if (tr_is32(t) || !(i->traits & TRAIT_fixed))
 		return;
 	if (in->disp_size != 0 && (!in->has_modrm || in->asize == 2))
 		return;		/* an address without ModRM */

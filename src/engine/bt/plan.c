@@ -187,36 +187,43 @@ use_of(struct tr_insn *i)
 	i->use.fl_read &= (uint16_t)~i->maybe;
 }
 
-/* Control never goes on behind it within the block; it goes to a known address; whoever comes next may read all flags;
- * nothing that it does can come between a check and what it is for. */
-static const uint8_t flow[UINT8_MAX + 1] = {
-	[TK_interp] = TRAIT_ends | TRAIT_open, [TK_jmp_reg] = TRAIT_ends | TRAIT_open, [TK_ret] = TRAIT_ends | TRAIT_open | TRAIT_quiet,
-	[TK_call_reg] = TRAIT_ends | TRAIT_open | TRAIT_quiet, [TK_jmp] = TRAIT_ends | TRAIT_direct,
-	[TK_call] = TRAIT_ends | TRAIT_direct | TRAIT_quiet, [TK_jcc] = TRAIT_direct | TRAIT_quiet, [TK_loop] = TRAIT_direct,
-	[TK_acflag] = TRAIT_ends, [TK_syscall] = TRAIT_ends, [TK_sysret] = TRAIT_ends, [TK_plain] = TRAIT_quiet,
-	[TK_verbatim] = TRAIT_quiet, [TK_lea] = TRAIT_quiet, [TK_nothing] = TRAIT_quiet, [TK_push] = TRAIT_quiet,
-	[TK_pop] = TRAIT_quiet, [TK_bits] = TRAIT_quiet, [TK_segsel] = TRAIT_quiet,
+/* What follows from the kind alone; who adds a kind finds here all that others want to know of it. */
+static const uint16_t of_kind[TK__COUNT] = {
+	[TK_interp] = TRAIT_ends | TRAIT_open,
+	[TK_plain] = TRAIT_quiet | TRAIT_fixed,
+	[TK_verbatim] = TRAIT_quiet | TRAIT_holds | TRAIT_fixed,
+	[TK_nothing] = TRAIT_quiet | TRAIT_holds | TRAIT_fixed,
+	[TK_lea] = TRAIT_quiet | TRAIT_fixed,
+	[TK_push] = TRAIT_quiet | TRAIT_stack | TRAIT_fixed,
+	[TK_pop] = TRAIT_quiet | TRAIT_stack | TRAIT_fixed,
+	[TK_leave] = TRAIT_stack | TRAIT_fixed,
+	[TK_pushf] = TRAIT_stack,
+	[TK_jcc] = TRAIT_direct | TRAIT_quiet | TRAIT_holds | TRAIT_fixed,
+	[TK_loop] = TRAIT_direct,
+	[TK_jmp] = TRAIT_ends | TRAIT_direct | TRAIT_fixed,
+	[TK_call] = TRAIT_ends | TRAIT_direct | TRAIT_quiet | TRAIT_stack | TRAIT_fixed,
+	[TK_jmp_reg] = TRAIT_ends | TRAIT_open | TRAIT_fixed,
+	[TK_call_reg] = TRAIT_ends | TRAIT_open | TRAIT_quiet | TRAIT_stack | TRAIT_fixed,
+	[TK_ret] = TRAIT_ends | TRAIT_open | TRAIT_quiet | TRAIT_stack | TRAIT_fixed,
+	[TK_bits] = TRAIT_quiet,
+	[TK_segsel] = TRAIT_quiet,
+	[TK_acflag] = TRAIT_ends,
+	[TK_syscall] = TRAIT_ends,
+	[TK_sysret] = TRAIT_ends,
 };
 
-/* Its own code leaves S1 alone. */
+/* A re-encoded instruction leaves S1 alone when it has no memory operand, nor a register that is in memory. */
 static bool
 holds(const struct tr_insn *i)
 {
 	unsigned k;
 
-	switch (i->kind) {
-	case TK_nothing: case TK_jcc: case TK_verbatim:
-		return true;
-	case TK_plain:
-		for (k = 0; k < i->in.nopnds; k++)
-			if (i->in.op[k].kind == OPND_mem)
-				return false;
-		/* fallthrough */
-	case TK_lea:
-		return ((i->use.gpr_read | i->use.gpr_write) & HOMED) == 0;
-	default:
+	if ((i->kind != TK_plain && i->kind != TK_lea) || ((i->use.gpr_read | i->use.gpr_write) & HOMED) != 0)
 		return false;
-	}
+	for (k = 0; k < i->in.nopnds; k++)
+		if (i->in.op[k].kind == OPND_mem && i->kind != TK_lea)
+			return false;
+	return true;
 }
 
 /* What follows from the other things known of i. */
@@ -226,14 +233,21 @@ traits(const struct tr *t, struct tr_insn *i)
 	const uint32_t flags = insn_info[i->in.id].flags;
 	bool fpu = (i->kind == TK_plain || i->kind == TK_verbatim) && (flags & FPU_FLAGS);
 
-	i->traits = flow[i->kind] | (fpu ? TRAIT_fpu : 0) | (flags & IF_branch ? TRAIT_branch : 0) | (holds(i) ? TRAIT_holds : 0) |
-		(tr_uses_stack(i) ? TRAIT_stack : 0) | (tr_may_share(t, i) ? TRAIT_shares : 0);
+	i->traits = of_kind[i->kind] | (fpu ? TRAIT_fpu : 0) | (flags & IF_branch ? TRAIT_branch : 0) | (holds(i) ? TRAIT_holds : 0) |
+		(i->in.base == RSP && i->in.index == INSN_NOREG ? TRAIT_stack : 0) | (tr_may_share(t, i) ? TRAIT_shares : 0);
 	if (i->kind == TK_verbatim && !fpu && !(t->mode & BM_counted))
 		i->traits |= TRAIT_copy;
 	i->kills = i->use.fl_write & (uint16_t)~i->maybe & RFLAGS_arith;
 	i->needs = i->use.fl_read & RFLAGS_arith;
 	if (i->kind == TK_interp || (t->mode & BM_counted))
 		i->needs = RFLAGS_arith;
+}
+
+/* Forms are for instructions behind which enough of the page can be read. */
+static bool
+has_form(unsigned off)
+{
+	return off <= PAGE_SIZE - 2 * E_COPY;
 }
 
 /* An instruction that is not of a known form. */
@@ -255,7 +269,7 @@ decode_anew(const struct tr *t, struct tr_insn *i)
 		use_of(i);
 	i->kind = (uint8_t)kind_of(t, i);
 	traits(t, i);
-	if (left >= 2 * E_COPY && i->in.id != INSN_invalid)
+	if (has_form(i->off) && i->in.id != INSN_invalid)
 		tr_form_keep(t, i);
 }
 
@@ -268,7 +282,7 @@ decode(const struct tr *t, unsigned off, struct tr_insn *i)
 	i->off = (uint16_t)off;
 	i->marks = 0;
 	i->raw = t->bytes + off;
-	if (off <= PAGE_SIZE - 2 * E_COPY && (len = tr_form_read(t, i)) != 0)
+	if (has_form(off) && (len = tr_form_read(t, i)) != 0)
 		return off + len;
 	decode_anew(t, i);
 	return off + i->in.len;
@@ -319,7 +333,7 @@ live_at(const struct tr *t, uint64_t rip)
 	if ((rip & PAGE_MASK) != t->pg->vpage || (t->mode & BM_counted))
 		return RFLAGS_arith;
 	for (n = 0; n < PEEK && written != RFLAGS_arith && off < PAGE_SIZE; n++, off += i->in.len) {
-		i = off <= PAGE_SIZE - 2 * E_COPY ? tr_form_look(t, t->bytes + off) : NULL;
+		i = has_form(off) ? tr_form_look(t, t->bytes + off) : NULL;
 		if (i == NULL) {
 			(void)decode(t, off, &anew);
 			i = &anew.known;

@@ -71,19 +71,6 @@ access_of(const struct tr_insn *i, int *base, struct touch *a)
 	}
 }
 
-bool
-tr_uses_stack(const struct tr_insn *i)
-{
-	const struct insn *in = &i->in;
-
-	switch (i->kind) {
-	case TK_push: case TK_pop: case TK_call: case TK_call_reg: case TK_ret: case TK_leave: case TK_pushf:
-		return true;
-	default:
-		return in->base == RSP && in->index == INSN_NOREG;
-	}
-}
-
 /* i changes reg by a constant, if at all: that, else false. */
 static bool
 moves_by(const struct tr_insn *i, int reg, int64_t *by)

@@ -29,7 +29,8 @@ enum tr_trait {
 	TRAIT_stack = 64,		/* its code refills the stack entry, or uses what that was filled with */
 	TRAIT_branch = 128,
 	TRAIT_fpu = 256,		/* the FPU's state must be loaded */
-	TRAIT_holds = 512		/* it leaves S1 alone */
+	TRAIT_holds = 512,		/* it leaves S1 alone */
+	TRAIT_fixed = 1024		/* its kind follows from form and mode alone */
 };
 /* Where an instruction stands in its block. */
 enum tr_mark {
@@ -131,7 +132,6 @@ struct cold *tr_cold(struct tr *t, unsigned kind, uint8_t *from);
 /* checks in common: share.c; near entries: near.c */
 void tr_share(struct tr *t);
 bool tr_may_share(const struct tr *t, const struct tr_insn *i);
-bool tr_uses_stack(const struct tr_insn *i);
 void tr_group_checks(struct tr *t, unsigned k);	/* when the instruction has .checks */
 struct rm tr_group_member(struct tr *t, const struct tr_insn *i, int32_t disp);
 struct bt_site *tr_range_site(struct tr *t, const struct tr_insn *i, unsigned size, bool write, uint32_t info);
